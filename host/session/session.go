@@ -1,0 +1,272 @@
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"time"
+
+	"golang.org/x/crypto/blake2s"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// Limits of one generation of keys (S7). Above the hard ones a key is silent:
+// silence is better than a nonce used twice.
+const (
+	RekeyAfter   = 120 * time.Second
+	RekeyPackets = 1 << 31
+	HardAfter    = 180 * time.Second
+	HardPackets  = 1<<32 - 1<<16
+
+	// ReplayWindow and LinkWindow are how far behind the newest a packet or a
+	// hop frame may arrive, in packets.
+	ReplayWindow = 16384
+	LinkWindow   = 4096
+)
+
+// Verdict is what became of a packet.
+type Verdict uint8
+
+// The verdicts.
+const (
+	OK       Verdict = iota
+	BadTag           // mangled, forged, or not for this session
+	Replayed         // seen before, or too old to tell
+	Expired          // the key is past its limits
+)
+
+// String gives the verdict in words.
+func (v Verdict) String() string {
+	switch v {
+	case OK:
+		return "ok"
+	case BadTag:
+		return "bad tag"
+	case Replayed:
+		return "replayed"
+	case Expired:
+		return "expired"
+	}
+	return "unknown verdict"
+}
+
+// Session is one generation of keys between us and a peer. It belongs to one
+// goroutine at a time; the packet methods allocate nothing.
+type Session struct {
+	peer          sdk.NodeID
+	rid           wire.RID
+	incarnation   uint64
+	local, remote uint32
+	version       uint8
+	initiator     bool
+	expired       bool
+	born          time.Duration
+
+	send, receive       cipher.AEAD
+	sendHop, receiveHop cipher.Block
+	nextPacket          uint64
+	nextLink            uint64
+	packets, links      window
+
+	// Scratch that would escape to the heap as local variables.
+	nonce      [chacha20poly1305.NonceSize]byte
+	block, tag [aes.BlockSize]byte
+}
+
+func newSession(send, receive [32]byte) *Session {
+	s := &Session{packets: newWindow(ReplayWindow), links: newWindow(LinkWindow)}
+	s.send, s.sendHop = deriveKeys(send)
+	s.receive, s.receiveHop = deriveKeys(receive)
+	return s
+}
+
+// deriveKeys makes the two keys of a direction from that direction's Split key
+// (S5.1). They come from nothing else: the handshake hash is known to every relay
+// that holds the network key.
+func deriveKeys(split [32]byte) (cipher.AEAD, cipher.Block) {
+	aead, err := chacha20poly1305.New(expand(split, "nethost v1 aead"))
+	if err != nil { // a key of 32 bytes is always good
+		panic(err)
+	}
+	block, err := aes.NewCipher(expand(split, "nethost v1 hop"))
+	if err != nil {
+		panic(err)
+	}
+	return aead, block
+}
+
+func expand(split [32]byte, label string) []byte {
+	key, err := hkdf.Expand(newHash, split[:], label, 32)
+	if err != nil { // 32 bytes are far below what HKDF gives
+		panic(err)
+	}
+	return key
+}
+
+func newHash() hash.Hash {
+	h, err := blake2s.New256(nil)
+	if err != nil { // without a key it cannot fail
+		panic(err)
+	}
+	return h
+}
+
+// Format keeps keys out of logs, whatever the verb.
+func (s *Session) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "session %08x with %s", s.local, s.peer)
+}
+
+// Peer is the node at the other end, proven by the handshake.
+func (s *Session) Peer() sdk.NodeID { return s.peer }
+
+// PeerRID is the peer's routing id.
+func (s *Session) PeerRID() wire.RID { return s.rid }
+
+// Incarnation is that of the peer's process.
+func (s *Session) Incarnation() uint64 { return s.incarnation }
+
+// Version is the protocol version agreed on.
+func (s *Session) Version() uint8 { return s.version }
+
+// LocalIndex is the session index in packets to us.
+func (s *Session) LocalIndex() uint32 { return s.local }
+
+// PeerIndex is the session index in packets to the peer.
+func (s *Session) PeerIndex() uint32 { return s.remote }
+
+// Initiator reports whether we began the handshake.
+func (s *Session) Initiator() bool { return s.initiator }
+
+// Born is when the handshake ended here.
+func (s *Session) Born() time.Duration { return s.born }
+
+// NeedsRekey reports whether a new handshake is due.
+func (s *Session) NeedsRekey(now time.Duration) bool {
+	return s.Expire(now) || now-s.born >= RekeyAfter || s.nextPacket >= RekeyPackets || s.nextLink >= RekeyPackets
+}
+
+// Dead reports whether the key may not be used any more.
+func (s *Session) Dead(now time.Duration) bool {
+	return s.Expire(now) || s.nextPacket >= HardPackets || s.nextLink >= HardPackets
+}
+
+// Expire tells the session the time. Past the hard limit all later packets get
+// the verdict Expired, whatever time is told after that.
+func (s *Session) Expire(now time.Duration) bool {
+	s.expired = s.expired || now-s.born >= HardAfter
+	return s.expired
+}
+
+// NextDeadline is when the age of the keys next matters: rekey, then death.
+func (s *Session) NextDeadline(now time.Duration) time.Duration {
+	switch age := now - s.born; {
+	case s.Expire(now):
+		return never
+	case age < RekeyAfter:
+		return s.born + RekeyAfter
+	}
+	return s.born + HardAfter
+}
+
+// aad is what the tag of a session packet covers besides the ciphertext: the
+// index and counter, and the hop frame when it is local (S5.3).
+func aad(pkt []byte, hop int) []byte {
+	if hop == wire.LocalSize {
+		return pkt[:hop+wire.SessionSize]
+	}
+	return pkt[hop : hop+wire.SessionSize]
+}
+
+// Seal makes a session packet in place. pkt is a hop frame of hop bytes
+// (wire.LocalSize or wire.ForwardSize), room for 12 bytes, and the plaintext;
+// Seal fills in the room, encrypts, and appends the tag, for which cap(pkt)
+// should have 16 bytes. It reports false, and has done nothing, once the key is
+// past its limits.
+func (s *Session) Seal(pkt []byte, hop int) (sealed []byte, counter uint64, ok bool) {
+	body := hop + wire.SessionSize
+	if hop != wire.LocalSize && hop != wire.ForwardSize || len(pkt) < body || s.expired || s.nextPacket >= HardPackets {
+		return nil, 0, false
+	}
+	counter = s.nextPacket
+	s.nextPacket++
+	binary.LittleEndian.PutUint32(pkt[hop:], s.remote)
+	binary.LittleEndian.PutUint64(pkt[hop+4:], counter)
+	binary.LittleEndian.PutUint64(s.nonce[4:], counter)
+	return s.send.Seal(pkt[:body], s.nonce[:], pkt[body:], aad(pkt, hop)), counter, true
+}
+
+// Open takes a session packet behind a hop frame of hop bytes and decrypts it in
+// place: pkt is spent, and plain is a part of it. The caller found the session by
+// the packet's index.
+func (s *Session) Open(pkt []byte, hop int) (plain []byte, counter uint64, v Verdict) {
+	body := hop + wire.SessionSize
+	if hop != wire.LocalSize && hop != wire.ForwardSize || len(pkt) < body+wire.TagSize ||
+		binary.LittleEndian.Uint32(pkt[hop:]) != s.local {
+		return nil, 0, BadTag
+	}
+	counter = binary.LittleEndian.Uint64(pkt[hop+4:])
+	if s.expired || counter >= HardPackets {
+		return nil, counter, Expired
+	}
+	binary.LittleEndian.PutUint64(s.nonce[4:], counter)
+	plain, err := s.receive.Open(pkt[body:body], s.nonce[:], pkt[body:], aad(pkt, hop))
+	if err != nil {
+		return nil, counter, BadTag
+	}
+	if !s.packets.take(counter) {
+		return nil, counter, Replayed
+	}
+	return plain, counter, OK
+}
+
+// SignHop makes the forward frame at the start of a whole datagram ours: it
+// writes the peer's link index, the next link counter and the hop tag, and keeps
+// the rest of the frame. It reports false, and has done nothing, once the key is
+// past its limits or when pkt is no forward frame.
+func (s *Session) SignHop(pkt []byte) bool {
+	if len(pkt) < wire.ForwardSize || len(pkt) > 0xffff || pkt[0]>>3 != wire.Version<<3|wire.TypeForward ||
+		s.expired || s.nextLink >= HardPackets {
+		return false
+	}
+	binary.LittleEndian.PutUint32(pkt[2:], s.remote)
+	binary.LittleEndian.PutUint32(pkt[6:], uint32(s.nextLink))
+	s.nextLink++
+	s.hopTag(s.sendHop, pkt)
+	copy(pkt[wire.ForwardSize-wire.HopTagSize:wire.ForwardSize], s.tag[:])
+	return true
+}
+
+// CheckHop checks the hop tag of a whole datagram, and that its link counter is
+// new; h is what its first bytes parse to.
+func (s *Session) CheckHop(pkt []byte, h *wire.Hop) Verdict {
+	if len(pkt) < wire.ForwardSize || len(pkt) > 0xffff || h.Type != wire.TypeForward || h.LinkIndex != s.local {
+		return BadTag
+	}
+	if s.expired || uint64(h.LinkCounter) >= HardPackets {
+		return Expired
+	}
+	s.hopTag(s.receiveHop, pkt)
+	if subtle.ConstantTimeCompare(s.tag[:wire.HopTagSize], h.Tag[:]) != 1 {
+		return BadTag
+	}
+	if !s.links.take(uint64(h.LinkCounter)) {
+		return Replayed
+	}
+	return OK
+}
+
+// hopTag encrypts the one block a hop tag is made of into s.tag (S6.1): the two
+// first bytes, the length of the datagram, the link counter and the destination.
+func (s *Session) hopTag(key cipher.Block, pkt []byte) {
+	s.block[0], s.block[1] = pkt[0], pkt[1]
+	binary.LittleEndian.PutUint16(s.block[2:], uint16(len(pkt)))
+	copy(s.block[4:], pkt[6:18])
+	key.Encrypt(s.tag[:], s.block[:])
+}
