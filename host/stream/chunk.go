@@ -1,0 +1,175 @@
+package stream
+
+import "math/bits"
+
+const (
+	chunkSize   = 4096
+	poolChunks  = 256 // chunks kept for reuse by one Mux
+	firstChunks = 4   // chunk pointers a stream starts with
+)
+
+// chunk is a piece of a stream's buffer, with one bit for each byte: on the
+// sending side the byte was acknowledged, on the receiving side it arrived. Bits
+// instead of a list of ranges keep the cost of a frame and the memory of a stream
+// fixed, whatever pattern of holes the peer makes.
+type chunk struct {
+	marks [chunkSize / 64]uint64
+	data  [chunkSize]byte
+}
+
+// pool hands out chunks. Chunks that events may alias are retired: they come back
+// after the caller has had those events.
+type pool struct {
+	free, retired, lent []*chunk
+	used                int // chunks held by streams
+}
+
+func (p *pool) get() *chunk {
+	p.used++
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		c.marks = [chunkSize / 64]uint64{}
+		return c
+	}
+	return new(chunk)
+}
+
+func (p *pool) put(c *chunk) {
+	p.used--
+	p.keep(c)
+}
+
+func (p *pool) keep(c *chunk) {
+	if len(p.free) < poolChunks {
+		p.free = append(p.free, c)
+	}
+}
+
+func (p *pool) retire(c *chunk) {
+	p.used--
+	p.retired = append(p.retired, c)
+}
+
+// recycle frees what was retired before the previous call.
+func (p *pool) recycle() {
+	for i, c := range p.lent {
+		p.keep(c)
+		p.lent[i] = nil
+	}
+	p.lent, p.retired = p.retired, p.lent[:0]
+}
+
+// span is the chunks of one direction of a stream: a ring indexed by chunk
+// number, in which only chunks from low on can be present.
+type span struct {
+	ring []*chunk // length is a power of two
+	low  uint64   // number of the lowest chunk that may be present
+}
+
+func (s *span) at(no uint64) *chunk {
+	if no-s.low >= uint64(len(s.ring)) {
+		return nil
+	}
+	return s.ring[no&uint64(len(s.ring)-1)]
+}
+
+// ensure returns the chunk with a number, making it.
+func (s *span) ensure(no uint64, p *pool) *chunk {
+	if need := no - s.low + 1; need > uint64(len(s.ring)) {
+		s.grow(need)
+	}
+	slot := &s.ring[no&uint64(len(s.ring)-1)]
+	if *slot == nil {
+		*slot = p.get()
+	}
+	return *slot
+}
+
+func (s *span) grow(need uint64) {
+	n := uint64(max(len(s.ring), firstChunks))
+	for n < need {
+		n *= 2
+	}
+	ring := make([]*chunk, n)
+	for i := range uint64(len(s.ring)) {
+		no := s.low + i
+		ring[no&(n-1)] = s.ring[no&uint64(len(s.ring)-1)]
+	}
+	s.ring = ring
+}
+
+// missing counts the chunks that ensure would have to make for [off, off+n).
+func (s *span) missing(off, n uint64) int {
+	if n == 0 {
+		return 0
+	}
+	miss := 0
+	for no := off / chunkSize; no <= (off+n-1)/chunkSize; no++ {
+		if s.at(no) == nil {
+			miss++
+		}
+	}
+	return miss
+}
+
+// release drops the chunks numbered below end and says that none below low will
+// come back.
+func (s *span) release(low, end uint64, drop func(*pool, *chunk), p *pool) {
+	for no := s.low; no < end && no-s.low < uint64(len(s.ring)); no++ {
+		if slot := &s.ring[no&uint64(len(s.ring)-1)]; *slot != nil {
+			drop(p, *slot)
+			*slot = nil
+		}
+	}
+	s.low = max(s.low, low)
+}
+
+// copyIn stores b at off.
+func (s *span) copyIn(off uint64, b []byte, p *pool) {
+	for len(b) > 0 {
+		c := s.ensure(off/chunkSize, p)
+		n := copy(c.data[off%chunkSize:], b)
+		b, off = b[n:], off+uint64(n)
+	}
+}
+
+// appendTo appends [off, off+n) to b. Those chunks must be present.
+func (s *span) appendTo(b []byte, off, n uint64) []byte {
+	for n > 0 {
+		at := off % chunkSize
+		k := min(n, chunkSize-at)
+		b = append(b, s.at(off / chunkSize).data[at:at+k]...)
+		off, n = off+k, n-k
+	}
+	return b
+}
+
+// mark sets the bits of [off, off+n). Those chunks must be present.
+func (s *span) mark(off, n uint64) {
+	for n > 0 {
+		at := off % chunkSize
+		k := min(n, 64-at%64)
+		s.at(off / chunkSize).marks[at/64] |= (^uint64(0) >> (64 - k)) << (at % 64)
+		off, n = off+k, n-k
+	}
+}
+
+// run returns how many bytes from off on, at most n, are marked.
+func (s *span) run(off, n uint64) uint64 {
+	got := uint64(0)
+	for got < n {
+		at := (off + got) % chunkSize
+		c := s.at((off + got) / chunkSize)
+		if c == nil {
+			break
+		}
+		ones := uint64(bits.TrailingZeros64(^(c.marks[at/64] >> (at % 64))))
+		ones = min(ones, 64-at%64)
+		got += ones
+		if ones < 64-at%64 {
+			break
+		}
+	}
+	return min(got, n)
+}

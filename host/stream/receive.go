@@ -1,0 +1,174 @@
+package stream
+
+import (
+	"time"
+
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// OnFrame takes a stream frame of an authenticated packet. False: the peer broke
+// the rules, and the session must end; nothing of the frame was taken.
+func (m *Mux) OnFrame(f *wire.Frame, now time.Duration) bool {
+	m.now = now
+	if !m.frame(f) {
+		m.stats.Violations++
+		return false
+	}
+	return true
+}
+
+func (m *Mux) frame(f *wire.Frame) bool {
+	n := uint64(len(f.Payload))
+	if f.Flags&wire.FlagStream == 0 || f.Stream == 0 || f.ID == coreID || f.Offset > wire.MaxVarint-n {
+		return false
+	}
+	end, fin := f.Offset+n, f.Flags&wire.FlagFIN != 0
+	s := m.streams[f.Stream]
+	if s == nil {
+		switch m.unknown(f.Stream) {
+		case idUsed:
+			return true // late news of a stream that is over
+		case idBeyond:
+			return false
+		}
+		if end > InitialWindow {
+			return false
+		}
+		s = m.accept(f)
+	}
+	if f.ID != s.id || (f.Flags^s.flags)&frameFlags != 0 {
+		return false
+	}
+	if s.dead {
+		return true
+	}
+	seen := max(s.recv.next, s.recv.highest)
+	switch {
+	case end > s.limit,
+		s.hasFinal && end > s.final,
+		fin && s.hasFinal && end != s.final,
+		fin && end < seen:
+		return false
+	}
+	m.confirm(s)
+	if fin {
+		s.hasFinal, s.final = true, end
+	}
+	m.deliver(s, f.Offset, f.Payload)
+	return true
+}
+
+// unknown classifies the id of a stream that is not open.
+func (m *Mux) unknown(sid uint64) idState {
+	if sid&1 == m.nextLocal&1 {
+		if sid >= m.nextLocal {
+			return idBeyond // ours, and we never opened it
+		}
+		return idUsed
+	}
+	return m.peer.state(sid, peerSlack*m.cfg.MaxStreams-(len(m.streams)-m.localOpen)-len(m.peer.skipped))
+}
+
+// accept opens a stream of the peer.
+func (m *Mux) accept(f *wire.Frame) *stream {
+	m.peer.use(f.Stream)
+	s := m.newStream(f.Stream, f.ID, f.Flags&frameFlags, false)
+	m.emit(s, Event{Kind: Opened})
+	return s
+}
+
+// deliver passes on what is next in order and keeps the rest.
+func (m *Mux) deliver(s *stream, off uint64, b []byte) {
+	first, r := len(m.events), &s.recv
+	end := off + uint64(len(b))
+	if off > r.next {
+		if len(b) == 0 {
+			return // FIN alone, ahead of data
+		}
+		if (m.recvPool.used+r.missing(off, uint64(len(b))))*chunkSize > m.cfg.Buffer {
+			m.overloaded(s)
+			return
+		}
+		r.hold(off, b, &m.recvPool)
+		return
+	}
+	if end > r.next {
+		m.emit(s, Event{Kind: Data, Data: b[r.next-off:]})
+		held := r.buffering()
+		r.next = end
+		if held {
+			for piece := r.pop(); piece != nil; piece = r.pop() {
+				m.emit(s, Event{Kind: Data, Data: piece})
+			}
+			r.settle(&m.recvPool)
+		}
+	}
+	if s.hasFinal && r.next == s.final && !s.recvDone {
+		if first == len(m.events) {
+			m.emit(s, Event{Kind: Data})
+		}
+		m.events[len(m.events)-1].FIN = true
+		s.recvDone = true
+		m.finishIfDone(s)
+	}
+}
+
+// overloaded resets a stream whose holes would make us keep too much.
+func (m *Mux) overloaded(s *stream) {
+	const why = "too much data arrived out of order"
+	m.emit(s, Event{Kind: WasReset, Code: sdk.Overloaded, Data: []byte(why)})
+	m.Reset(s.sid, sdk.Overloaded, why)
+}
+
+// OnCredit takes the peer's word on how much may be written.
+func (m *Mux) OnCredit(c wire.Credit) {
+	s := m.streams[c.Stream]
+	if s == nil {
+		if c.Stream == 0 || m.unknown(c.Stream) != idUsed {
+			m.stats.Violations++
+		}
+		return
+	}
+	if s.dead {
+		return
+	}
+	m.confirm(s)
+	s.peerLimit = max(s.peerLimit, min(c.Limit, wire.MaxVarint))
+	m.tell(s)
+}
+
+// tell lets the user know when it may write more.
+func (m *Mux) tell(s *stream) {
+	to := min(s.peerLimit, s.send.base+maxSendBuffer)
+	if to > s.told && !s.fin && !s.dead {
+		m.emit(s, Event{Kind: CreditGranted, N: to - s.told})
+		s.told = to
+	}
+}
+
+// OnReset takes the peer's end of a stream.
+func (m *Mux) OnReset(r wire.Reset) {
+	s := m.streams[r.Stream]
+	if s == nil {
+		if r.Stream == 0 {
+			m.stats.Violations++
+			return
+		}
+		switch m.unknown(r.Stream) {
+		case idFresh:
+			m.peer.use(r.Stream) // its frames may still come: they are late now
+		case idBeyond:
+			m.stats.Violations++
+		}
+		return
+	}
+	if !s.dead {
+		code := r.Code
+		if code > sdk.HandshakeFailed {
+			code = sdk.Internal
+		}
+		m.emit(s, Event{Kind: WasReset, Code: code, Data: r.Text})
+	}
+	m.finish(s)
+}
