@@ -1,0 +1,220 @@
+package liveness
+
+import (
+	"math"
+	"time"
+)
+
+// Never is the deadline of a detector that waits for nothing.
+const Never = time.Duration(math.MaxInt64)
+
+// The schedule (L2).
+const (
+	minSilence  = 10 * time.Millisecond // shortest silence that means anything
+	burstGap    = 5 * time.Millisecond
+	burstSize   = 3
+	idleProbe   = time.Second            // an idle link
+	activeProbe = 250 * time.Millisecond // an idle link that carries a route
+	lateTimer   = 25 * time.Millisecond  // a timer this late speaks of us, not of the neighbour
+	// DefaultDead is the silence that ends it, while probes stay unanswered.
+	DefaultDead = 150 * time.Millisecond
+	firstRTT    = 20 * time.Millisecond // before anything was measured
+)
+
+// State is the verdict on a neighbour.
+type State uint8
+
+// The verdicts.
+const (
+	Alive   State = iota + 1
+	Suspect       // traffic moves to an alternate; one packet makes it Alive again
+	Dead          // final: the detector is thrown away
+)
+
+// String names the state.
+func (s State) String() string {
+	switch s {
+	case Alive:
+		return "alive"
+	case Suspect:
+		return "suspect"
+	case Dead:
+		return "dead"
+	}
+	return "unknown"
+}
+
+// Action is what OnTimer asks for.
+type Action uint8
+
+// The actions.
+const (
+	None      Action = iota
+	Probe            // send one ack-eliciting packet straight to the neighbour
+	Suspected        // it became Suspect; a probe is due as well
+	Died             // it became Dead
+)
+
+// Config of a detector. Zero fields take the defaults.
+type Config struct {
+	// Dead is the silence after which a neighbour is given up while probes
+	// stay unanswered. Default 150 ms.
+	Dead time.Duration
+}
+
+// phase is where a detector is in accusing.
+type phase uint8
+
+const (
+	idle    phase = iota // nothing sent since we last heard
+	waiting              // something was sent; the silence runs
+	probed               // one probe is out
+	burst                // the burst is going out, or is out
+	accused              // suspect: probing on until Dead
+)
+
+// Detector watches one neighbour. The zero value is not usable; New makes one.
+type Detector struct {
+	dead    time.Duration
+	silence time.Duration // how long unanswered sending may last
+	srtt    time.Duration
+	heard   time.Duration // last authentic packet
+	unheard time.Duration // first packet sent after that
+	phase   phase
+	sent    int // probes of the burst
+	state   State
+	next    time.Duration
+	active  bool
+	excused bool // a late timer has been excused in this silence
+}
+
+// New watches a neighbour that was just heard.
+func New(cfg Config, now time.Duration) *Detector {
+	if cfg.Dead == 0 {
+		cfg.Dead = DefaultDead
+	}
+	d := &Detector{dead: cfg.Dead, state: Alive}
+	d.RTT(firstRTT, 0)
+	d.reset(now)
+	return d
+}
+
+// State is the current verdict.
+func (d *Detector) State() State { return d.state }
+
+// Deadline is when OnTimer must be called.
+func (d *Detector) Deadline() time.Duration { return d.next }
+
+// SetActive says whether the neighbour carries a route: an idle link is then
+// probed four times as often.
+func (d *Detector) SetActive(on bool) {
+	if d.active != on {
+		d.active = on
+		if d.phase == idle {
+			d.next = d.heard + d.idleEvery()
+		}
+	}
+}
+
+// RTT tells the measured round trip to the neighbour.
+func (d *Detector) RTT(srtt, rttvar time.Duration) {
+	if srtt > 0 {
+		d.srtt = srtt
+		d.silence = min(max(3*srtt+4*rttvar, minSilence), time.Second)
+	}
+}
+
+// Sent notes that a packet went to the neighbour which it should answer, or which
+// should make something come back through it.
+func (d *Detector) Sent(now time.Duration) {
+	if d.phase == idle {
+		d.phase, d.unheard, d.next = waiting, now, now+d.silence
+	}
+}
+
+// Heard notes an authentic packet. It reports true when that lifts a suspicion.
+func (d *Detector) Heard(now time.Duration) (lifted bool) {
+	if d.state == Dead {
+		return false
+	}
+	lifted = d.state == Suspect
+	d.state = Alive
+	d.reset(now)
+	return lifted
+}
+
+// Hint takes word from the network that what we sent was not delivered: suspect
+// at once, and probing on.
+func (d *Detector) Hint(now time.Duration) {
+	if d.state == Alive {
+		if d.phase == idle {
+			d.unheard = now
+		}
+		d.state, d.phase, d.next = Suspect, accused, now
+	}
+}
+
+// OnTimer moves on when a deadline has come, and says what to do.
+func (d *Detector) OnTimer(now time.Duration) Action {
+	if d.state == Dead || now < d.next {
+		return None
+	}
+	// A machine that could not run us on time could not have taken the answer
+	// either: it waits once more before it accuses (L5).
+	if now > d.next+lateTimer && !d.excused && d.phase != idle {
+		d.excused = true
+		d.unheard, d.phase = now, waiting
+		if d.state == Suspect {
+			d.phase = accused
+		}
+		d.next = now + d.silence
+		return None
+	}
+	switch d.phase {
+	case idle: // an idle link: make sure it is there
+		d.phase, d.unheard = probed, now
+		return d.probe(now)
+	case waiting:
+		d.phase = probed
+		return d.probe(now)
+	case probed:
+		d.phase, d.sent = burst, 1
+		d.next = now + burstGap
+		return Probe
+	case burst:
+		if d.sent < burstSize {
+			d.sent++
+			d.next = now + burstGap
+			if d.sent == burstSize {
+				d.next = now + max(d.srtt+burstGap, burstGap)
+			}
+			return Probe
+		}
+		d.phase, d.state = accused, Suspect
+		d.next = now + minSilence
+		return Suspected
+	}
+	if now-d.unheard >= d.dead {
+		d.state, d.next = Dead, Never
+		return Died
+	}
+	d.next = min(now+max(d.srtt, minSilence), d.unheard+d.dead)
+	return Probe
+}
+
+func (d *Detector) probe(now time.Duration) Action {
+	d.next = now + max(d.srtt+d.srtt/2, minSilence)
+	return Probe
+}
+
+func (d *Detector) reset(now time.Duration) {
+	d.heard, d.phase, d.sent, d.excused = now, idle, 0, false
+	d.next = now + d.idleEvery()
+}
+
+func (d *Detector) idleEvery() time.Duration {
+	if d.active {
+		return activeProbe
+	}
+	return idleProbe
+}
