@@ -1,0 +1,280 @@
+package route
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// Neighbor is the kernel's handle of a direct neighbour.
+type Neighbor uint32
+
+// Infinity is the metric of no route.
+const Infinity = uint32(math.MaxUint32)
+
+// Never is the deadline of a table that waits for nothing.
+const Never = time.Duration(math.MaxInt64)
+
+// Constants of the protocol (SPEC.md).
+const (
+	DefaultInterval = 15 * time.Second
+	maxOrigins      = 65536
+	maxAlternates   = 4 // next hops listed and kept ready for a destination
+	coalesce        = 5 * time.Millisecond
+	retractAgain    = 50 * time.Millisecond
+	seqRequestEvery = 250 * time.Millisecond
+	seqRequestTries = 8
+	verifyRate      = 200  // signatures a second for each neighbour
+	verifyBurst     = 2000 // ... and at once
+	fullPeriod      = 256  // sequences 1, 257, 513, ... cross the whole mesh
+)
+
+// Config of a Table.
+type Config struct {
+	Self        sdk.NodeID
+	Incarnation uint64
+	// Interval between waves. Default 15 s.
+	Interval time.Duration
+	// RelayOff keeps the node from passing on the waves of others: nobody
+	// routes through it.
+	RelayOff bool
+}
+
+// Table is the routing state of one node. Its owner is the kernel.
+type Table struct {
+	cfg     Config
+	own     ownWave
+	nbrs    []*neighbor // by handle
+	origins []*origin   // by NodeID
+	byNode  map[sdk.NodeID]*origin
+	byRID   map[wire.RID]*origin
+
+	pending  []*origin // to be advertised when flushAt comes
+	flushAt  time.Duration
+	retracts []*origin // to be retracted once more at retractAt
+	retryAt  time.Duration
+	sweepAt  time.Duration
+	out      []Send
+	sent     []Send // the slice given out last
+	changes  []wire.RID
+	told     []wire.RID
+	asked    map[seqKey]time.Duration // sequence requests passed on lately
+}
+
+// Send is a core message for a neighbour.
+type Send struct {
+	To      Neighbor
+	Payload []byte
+}
+
+// neighbor is a direct neighbour.
+type neighbor struct {
+	n        Neighbor
+	id       sdk.NodeID
+	cost     uint32
+	mtu      uint16
+	suspect  bool
+	tokens   float64
+	tokensAt time.Duration
+}
+
+// New makes an empty table.
+func New(cfg Config, now time.Duration) *Table {
+	if cfg.Interval <= 0 {
+		cfg.Interval = DefaultInterval
+	}
+	return &Table{cfg: cfg, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never,
+		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}, asked: map[seqKey]time.Duration{}}
+}
+
+// Out gives the messages to be sent since the last call. They are valid until
+// the next call.
+func (t *Table) Out() []Send {
+	out := t.out
+	t.out, t.sent = t.sent[:0], out
+	return out
+}
+
+// Changes gives the destinations whose next hop changed since the last call.
+func (t *Table) Changes() []wire.RID {
+	c := t.changes
+	t.changes, t.told = t.told[:0], c
+	return c
+}
+
+// Lookup finds the next hop towards a routing id.
+func (t *Table) Lookup(dest wire.RID) (Neighbor, bool) {
+	if o := t.byRID[dest]; o != nil && o.best != nil {
+		return o.best.via.n, true
+	}
+	return 0, false
+}
+
+// Incarnation is the highest one known of a node, 0 if none.
+func (t *Table) Incarnation(id sdk.NodeID) uint64 {
+	if o := t.byNode[id]; o != nil {
+		return o.newest.Incarnation
+	}
+	return 0
+}
+
+// Route is a destination as listings show it.
+type Route struct {
+	Dest             sdk.NodeID
+	Next             Neighbor
+	Metric           uint32 // microseconds
+	Hops             uint8
+	MTU              uint16
+	Alternates       []Neighbor // feasible ones, best first
+	Incarnation, Seq uint64
+	Age              time.Duration // how long ago the wave came, at the last sweep or message
+}
+
+// Routes lists the reachable destinations by NodeID.
+func (t *Table) Routes() []Route {
+	var list []Route
+	for _, o := range t.origins {
+		if o.best == nil {
+			continue
+		}
+		b := o.best
+		r := Route{Dest: o.id, Next: b.via.n, Metric: b.total(), Hops: b.hops, MTU: b.mtu, Incarnation: b.inc, Seq: b.seq, Age: o.now - b.at}
+		for _, e := range o.entries {
+			if e != b && o.feasible(e) && len(r.Alternates) < maxAlternates-1 {
+				r.Alternates = append(r.Alternates, e.via.n)
+			}
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// Deadline is when OnTimer must be called.
+func (t *Table) Deadline() time.Duration {
+	d := min(t.flushAt, t.retryAt, t.sweepAt)
+	if !t.own.want && !t.own.signing {
+		d = min(d, t.own.nextAt)
+	}
+	return d
+}
+
+// OnTimer does what is due.
+func (t *Table) OnTimer(now time.Duration) {
+	if now >= t.own.nextAt && !t.own.want && !t.own.signing {
+		t.own.seq++
+		t.own.want = true
+		t.own.nextAt = now + t.cfg.Interval
+	}
+	if now >= t.flushAt {
+		t.flush(now)
+	}
+	if now >= t.retryAt {
+		t.retry(now)
+	}
+	if now >= t.sweepAt {
+		t.sweep(now)
+	}
+}
+
+// NeighborUp adds a direct neighbour: it hears our wave and every route we have.
+func (t *Table) NeighborUp(n Neighbor, id sdk.NodeID, cost uint32, mtu uint16, now time.Duration) {
+	if t.find(n) != nil {
+		return
+	}
+	nb := &neighbor{n: n, id: id, cost: cost, mtu: mtu, tokens: verifyBurst, tokensAt: now}
+	i, _ := slices.BinarySearchFunc(t.nbrs, n, func(x *neighbor, n Neighbor) int { return cmp.Compare(x.n, n) })
+	t.nbrs = slices.Insert(t.nbrs, i, nb)
+	if t.own.signed {
+		t.send(nb, wire.AppendWave(nil, t.own.wave))
+	}
+	if t.cfg.RelayOff {
+		return
+	}
+	for _, o := range t.origins {
+		if o.best != nil && o.id != id {
+			t.advertiseTo(o, nb)
+		}
+	}
+}
+
+// NeighborCost changes a link's cost, in microseconds.
+func (t *Table) NeighborCost(n Neighbor, cost uint32, now time.Duration) {
+	nb := t.find(n)
+	if nb == nil || !differs(cost, nb.cost) {
+		return
+	}
+	nb.cost = cost
+	t.reselectVia(nb, now)
+}
+
+// NeighborSuspect moves traffic away from a neighbour that fell silent, or lets
+// it come back. Where no alternate is feasible, nothing changes.
+func (t *Table) NeighborSuspect(n Neighbor, suspect bool, now time.Duration) {
+	if nb := t.find(n); nb != nil && nb.suspect != suspect {
+		nb.suspect = suspect
+		t.reselectVia(nb, now)
+	}
+}
+
+// NeighborDown forgets a neighbour and everything learnt from it.
+func (t *Table) NeighborDown(n Neighbor, now time.Duration) {
+	nb := t.find(n)
+	if nb == nil {
+		return
+	}
+	t.nbrs = slices.DeleteFunc(t.nbrs, func(x *neighbor) bool { return x == nb })
+	for _, o := range t.origins {
+		if o.remove(nb) {
+			t.reselect(o, now)
+		}
+	}
+}
+
+func (t *Table) find(n Neighbor) *neighbor {
+	i, ok := slices.BinarySearchFunc(t.nbrs, n, func(x *neighbor, n Neighbor) int { return cmp.Compare(x.n, n) })
+	if !ok {
+		return nil
+	}
+	return t.nbrs[i]
+}
+
+func (t *Table) send(nb *neighbor, payload []byte) {
+	t.out = append(t.out, Send{nb.n, payload})
+}
+
+// reselectVia looks again at every origin a neighbour offers a route to.
+func (t *Table) reselectVia(nb *neighbor, now time.Duration) {
+	for _, o := range t.origins {
+		if slices.ContainsFunc(o.entries, func(e *entry) bool { return e.via == nb }) {
+			t.reselect(o, now)
+		}
+	}
+}
+
+// differs reports a change worth acting on: more than an eighth.
+func differs(a, b uint32) bool {
+	hi, lo := max(a, b), min(a, b)
+	return hi-lo > hi/8
+}
+
+// originOf finds or makes the record of a node; nil when the table is full or
+// the routing id belongs to another key.
+func (t *Table) originOf(id sdk.NodeID) *origin {
+	if o := t.byNode[id]; o != nil {
+		return o
+	}
+	rid := identity.RIDOf(id)
+	if len(t.origins) >= maxOrigins || t.byRID[rid] != nil {
+		return nil
+	}
+	o := &origin{id: id, rid: rid}
+	i, _ := slices.BinarySearchFunc(t.origins, id, func(x *origin, id sdk.NodeID) int { return x.id.Compare(id) })
+	t.origins = slices.Insert(t.origins, i, o)
+	t.byNode[id], t.byRID[rid] = o, o
+	return o
+}

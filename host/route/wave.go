@@ -1,0 +1,211 @@
+package route
+
+import (
+	"time"
+
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// ownWave is the state of our own announcement.
+type ownWave struct {
+	seq     uint64
+	want    bool // a wave is to be signed
+	signing bool // its signature is being made
+	signed  bool // wave is good
+	wave    wire.Wave
+	nextAt  time.Duration
+	answer  time.Duration // last answer to a sequence request
+}
+
+type seqKey struct {
+	origin   sdk.NodeID
+	inc, seq uint64
+}
+
+// WaveVerdict says what became of a wave.
+type WaveVerdict uint8
+
+// The verdicts.
+const (
+	Done   WaveVerdict = iota + 1 // taken, or known already
+	Verify                        // check the signature, then call Verified
+	Refuse                        // malformed, stale, forged before, or too many
+)
+
+// radius is how many hops a wave of a sequence travels (R3.2): a function of the
+// sequence, so that no relay needs to be told.
+func radius(seq uint64) uint8 {
+	switch {
+	case seq%fullPeriod == 1:
+		return wire.MaxTTL
+	case seq%16 == 0:
+		return 16
+	case seq%4 == 0:
+		return 4
+	}
+	return 2
+}
+
+// Sign reports once that the table wants a wave of its own signed. The caller
+// signs wire.WaveSigned of it and calls Signed.
+func (t *Table) Sign() (wire.Wave, bool) {
+	if !t.own.want {
+		return wire.Wave{}, false
+	}
+	t.own.want, t.own.signing = false, true
+	return wire.Wave{Origin: t.cfg.Self, Incarnation: t.cfg.Incarnation, Seq: t.own.seq}, true
+}
+
+// Signed takes our own signed wave and sends it to every neighbour.
+func (t *Table) Signed(w *wire.Wave, now time.Duration) {
+	t.own.signing = false
+	t.own.signed = true
+	t.own.wave = *w
+	t.own.wave.Metric, t.own.wave.Hops = 0, 0
+	t.own.nextAt = now + t.cfg.Interval
+	for _, nb := range t.nbrs {
+		t.own.wave.MTU = nb.mtu
+		t.send(nb, wire.AppendWave(nil, t.own.wave))
+	}
+}
+
+// OnWave takes a wave from a neighbour.
+func (t *Table) OnWave(n Neighbor, w *wire.Wave, now time.Duration) WaveVerdict {
+	nb := t.find(n)
+	switch {
+	case nb == nil, w.Incarnation == 0 || w.Seq == 0, w.Hops >= wire.MaxTTL, w.Metric == Infinity,
+		(w.Hops == 0) != (w.Origin == nb.id), w.Metric == 0 && w.Origin != nb.id, w.Hops > radius(w.Seq) && w.Hops > wire.MaxTTL:
+		return Refuse
+	case w.Origin == t.cfg.Self:
+		return Done // our own words, passed on
+	}
+	o := t.byNode[w.Origin]
+	if o != nil {
+		if w.Incarnation < o.newest.Incarnation {
+			return Refuse
+		}
+		if w.Incarnation == o.newest.Incarnation && w.Seq == o.newest.Seq && w.Sig == o.newest.Sig && w.Digest == o.newest.Digest {
+			t.accept(nb, o, w, now)
+			return Done
+		}
+		for _, e := range o.entries { // an older one that was checked before
+			if e.inc == w.Incarnation && e.seq == w.Seq && e.wave.Sig == w.Sig && e.wave.Digest == w.Digest {
+				t.accept(nb, o, w, now)
+				return Done
+			}
+		}
+	}
+	if !nb.token(now) {
+		return Refuse
+	}
+	return Verify
+}
+
+// Verified takes a wave whose signature was checked.
+func (t *Table) Verified(n Neighbor, w *wire.Wave, good bool, now time.Duration) {
+	nb := t.find(n)
+	if nb == nil || !good {
+		return
+	}
+	o := t.originOf(w.Origin)
+	if o == nil || w.Incarnation < o.newest.Incarnation {
+		return
+	}
+	if w.Incarnation > o.newest.Incarnation || w.Seq > o.newest.Seq {
+		if w.Incarnation > o.newest.Incarnation && o.newest.Incarnation > 0 {
+			// The node restarted: what was offered before is not it any more,
+			// but stays usable until the new wave has come the same way.
+			o.requests = 0
+		}
+		o.newest = *w
+	}
+	t.accept(nb, o, w, now)
+}
+
+// accept takes an authentic offer.
+func (t *Table) accept(nb *neighbor, o *origin, w *wire.Wave, now time.Duration) {
+	for _, e := range o.entries {
+		if e.via == nb && (e.inc > w.Incarnation || e.inc == w.Incarnation && e.seq > w.Seq) {
+			return // overtaken on the way
+		}
+	}
+	o.put(&entry{via: nb, inc: w.Incarnation, seq: w.Seq, metric: w.Metric, hops: w.Hops + 1, mtu: min(w.MTU, nb.mtu), wave: *w, at: now})
+	t.reselect(o, now)
+	if o.best == nil && len(o.entries) > 0 && now >= o.requestAt {
+		t.starve(o, now) // offers, none of them feasible
+	}
+}
+
+// token takes one of the signatures a neighbour may cost us.
+func (nb *neighbor) token(now time.Duration) bool {
+	nb.tokens = min(verifyBurst, nb.tokens+(now-nb.tokensAt).Seconds()*verifyRate)
+	nb.tokensAt = now
+	if nb.tokens < 1 {
+		return false
+	}
+	nb.tokens--
+	return true
+}
+
+// OnRetract takes a neighbour's word that it lost a route. It withdraws what that
+// neighbour offered and nothing else.
+func (t *Table) OnRetract(n Neighbor, r wire.Retract, now time.Duration) {
+	nb, o := t.find(n), t.byNode[r.Origin]
+	if nb == nil || o == nil || nb.id == r.Origin {
+		return
+	}
+	for _, e := range o.entries {
+		if e.via == nb && e.inc <= r.Incarnation {
+			o.remove(nb)
+			t.reselect(o, now)
+			return
+		}
+	}
+}
+
+// OnSeqRequest answers, or passes on, a request for a newer sequence (R5.2).
+func (t *Table) OnSeqRequest(n Neighbor, r wire.SeqRequest, now time.Duration) {
+	nb := t.find(n)
+	if nb == nil {
+		return
+	}
+	if r.Origin == t.cfg.Self {
+		if r.Incarnation == t.cfg.Incarnation && r.Seq > t.own.seq && !t.own.want && now-t.own.answer >= seqRequestEvery {
+			t.own.answer = now
+			t.own.seq = (max(t.own.seq, r.Seq)/fullPeriod+1)*fullPeriod + 1 // one that crosses the mesh
+			t.own.want = true
+		} else if t.own.signed {
+			t.send(nb, wire.AppendWave(nil, t.own.wave))
+		}
+		return
+	}
+	o := t.byNode[r.Origin]
+	if o == nil || t.cfg.RelayOff {
+		return
+	}
+	if b := o.best; b != nil && b.via != nb && (b.inc > r.Incarnation || b.inc == r.Incarnation && b.seq >= r.Seq) {
+		t.advertiseTo(o, nb)
+		return
+	}
+	key := seqKey{r.Origin, r.Incarnation, r.Seq}
+	if at, ok := t.asked[key]; r.TTL <= 1 || ok && now-at < seqRequestEvery || len(t.asked) >= maxOrigins {
+		return
+	}
+	t.asked[key] = now
+	r.TTL--
+	sent := false
+	for _, e := range o.entries {
+		if e.via != nb && !e.via.suspect && (o.best == nil || e == o.best) {
+			t.send(e.via, wire.AppendSeqRequest(nil, r))
+			sent = true
+		}
+	}
+	if !sent && o.best != nil && o.best.via == nb {
+		for _, e := range o.entries {
+			if e.via != nb && !e.via.suspect {
+				t.send(e.via, wire.AppendSeqRequest(nil, r))
+			}
+		}
+	}
+}
