@@ -1,0 +1,23 @@
+//go:build !linux
+
+package link
+
+import (
+	"errors"
+	"syscall"
+)
+
+// setup enlarges the socket's buffers. The system may grant less.
+func (u *UDP) setup() error {
+	_ = u.conn.SetReadBuffer(SocketBuffer)
+	_ = u.conn.SetWriteBuffer(SocketBuffer)
+	return nil
+}
+
+// isPending reports whether err may belong to an earlier datagram.
+func isPending(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// drain finds nothing: the error queue is a Linux thing.
+func (u *UDP) drain() bool { return false }
