@@ -1,0 +1,100 @@
+package kernel
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// Config is what a kernel needs to know at birth.
+type Config struct {
+	// Key is the node's identity. Required.
+	Key *identity.Key
+	// Static is the X25519 key of this process, signed by Key. Required.
+	Static *identity.Static
+	// NetworkKey admits to the network. Required.
+	NetworkKey identity.NetworkKey
+	// Entropy gives random bytes. Required. The kernel reads it only inside
+	// New and Step.
+	Entropy io.Reader
+	// Table says which module slot answers to which id. Nil: none, a pure
+	// relay.
+	Table *registry.Table
+	// Modules names the module slots, for principals and listings.
+	Modules []string
+	// NoRelay refuses to forward packets of others.
+	NoRelay bool
+	// MTU is the largest UDP payload sent, in bytes. Default 1200.
+	MTU int
+	// DeadAfter is the silence after which a neighbour is declared dead while
+	// probes stay unanswered. Default 150 ms.
+	DeadAfter time.Duration
+	// WaveInterval is the base interval of pingwaves. Default 15 s.
+	WaveInterval time.Duration
+}
+
+// Defaults of Config.
+const (
+	DefaultMTU          = 1200
+	DefaultDeadAfter    = 150 * time.Millisecond
+	DefaultWaveInterval = 15 * time.Second
+)
+
+// Protocol constants that are not negotiated.
+const (
+	openTimeout     = 10 * time.Second       // an open without a deadline waits this long for a session
+	handshakeRetry  = 500 * time.Millisecond // first retry; doubles
+	handshakeTries  = 6
+	confirmRetry    = 200 * time.Millisecond // m3 is sent again until a packet proves that it arrived
+	redialMin       = 250 * time.Millisecond
+	redialMax       = 15 * time.Second
+	oldKeyKept      = 30 * time.Second // the key before the current one still opens packets
+	silenceRekey    = 3 * time.Second  // end-to-end silence while sending: handshake again
+	silenceDown     = 10 * time.Second // ... and then give the peer up
+	idleRelayedDown = 180 * time.Second
+	noRouteDown     = 5 * time.Second
+	maxJobs         = 512 // outstanding jobs; above, what would need one is dropped and counted
+	maxFlush        = 64  // packets to one peer in one Step
+	maxManifest     = 16 << 10
+	maxPeers        = 65536
+	maxAppStreams   = 4096
+	maxModStreams   = 10000
+	maxWaiting      = 1024                   // opens that wait for a session, for each peer
+	unsupportedRate = 100 * time.Millisecond // <= 10 answers a second
+	droppedEvery    = 10 * time.Millisecond
+)
+
+func (c *Config) fill() error {
+	switch {
+	case c.Key == nil || c.Static == nil:
+		return errors.New("kernel: Config.Key and Config.Static are required")
+	case c.Entropy == nil:
+		return errors.New("kernel: Config.Entropy is required")
+	case c.MTU == 0:
+		c.MTU = DefaultMTU
+	case c.MTU < DefaultMTU:
+		return errors.New("kernel: Config.MTU must be at least 1200 bytes")
+	}
+	if c.DeadAfter == 0 {
+		c.DeadAfter = DefaultDeadAfter
+	}
+	if c.WaveInterval == 0 {
+		c.WaveInterval = DefaultWaveInterval
+	}
+	if c.Table == nil {
+		c.Table = registry.NewTable()
+	}
+	return nil
+}
+
+// moduleName is the name of a slot, for principals and listings.
+func (c *Config) moduleName(slot int) string {
+	if slot >= 0 && slot < len(c.Modules) {
+		return c.Modules[slot]
+	}
+	return sdk.ID(slot).String()
+}

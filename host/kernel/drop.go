@@ -1,0 +1,62 @@
+package kernel
+
+// Drop is the one reason why a packet, or a frame of one, was not delivered.
+type Drop uint8
+
+// The reasons. Each is a counter; none is ever logged per packet.
+const (
+	DropMalformed     Drop = iota // no hop frame, packet or envelope of ours
+	DropVersion                   // a hop frame of another version
+	DropNoSession                 // a session index nobody has
+	DropBadTag                    // the AEAD says no
+	DropReplayed                  // seen before, or older than the window
+	DropExpired                   // under a key too old to accept
+	DropLinkUnknown               // a forward frame under a link index nobody has
+	DropHopTag                    // a forward frame whose hop tag is wrong
+	DropHopReplayed               // a forward frame seen before
+	DropTTL                       // hop limit reached
+	DropNoRoute                   // no next hop is known
+	DropNoRelay                   // this node does not relay
+	DropMac1                      // a handshake of another network, or noise
+	DropHandshakeSeen             // a handshake message seen before
+	DropHalfOpen                  // too many handshakes under way
+	DropHandshake                 // a handshake that failed
+	DropBusy                      // no job slot left
+	DropFrame                     // an authentic packet with a malformed frame
+	DropNotAgreed                 // a frame before the manifests were agreed
+	DropUnsupported               // a subprotocol nobody here handles
+	DropWave                      // a wave that was refused
+	DropQueueFull                 // our own send queue is full
+	DropTooBig                    // a message larger than a packet
+	DropNoPeer                    // an effect names a peer that is gone
+	numDrops
+)
+
+var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
+	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
+	"half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "wave", "queue_full", "too_big",
+	"no_peer"}
+
+// String is the reason as it appears in metrics.
+func (d Drop) String() string { return dropNames[d] }
+
+// Counters are plain numbers with one owner, the kernel.
+type Counters struct {
+	Drops          [numDrops]uint64
+	PacketsIn      uint64 // datagrams given to Step
+	PacketsOut     uint64
+	Forwarded      uint64 // packets relayed for others
+	ForwardedBytes uint64
+	Delivered      uint64 // messages given to modules
+	Handshakes     uint64 // sessions established
+	Reroutes       uint64 // destinations whose next hop changed
+}
+
+// DropReasons lists every reason with its count, in a fixed order.
+func (c *Counters) DropReasons(visit func(name string, n uint64)) {
+	for i, n := range c.Drops {
+		visit(dropNames[i], n)
+	}
+}
+
+func (k *Kernel) drop(d Drop) { k.counters.Drops[d]++ }

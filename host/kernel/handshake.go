@@ -1,0 +1,391 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"nethost/host/session"
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// anchor is an address from the configuration: we keep a session with whoever
+// answers there.
+type anchor struct {
+	addr  netip.AddrPort
+	node  sdk.NodeID // who must answer; zero: anybody
+	found sdk.NodeID // who did
+	dial  *dial
+	wait  time.Duration // current back-off
+	timer timer
+	err   string // why the last try failed
+}
+
+// dial is a handshake we began.
+type dial struct {
+	node  sdk.NodeID     // zero: unknown until m2
+	dest  wire.RID       // 0: unknown
+	addr  netip.AddrPort // invalid: through a relay
+	index uint32
+	hs    *session.Handshake
+	m1    []byte
+	m3    []byte // set once m2 was good
+	sess  *session.Session
+	tries int
+	wait  time.Duration
+	timer timer
+	peer  *peer   // nil for an anchor that does not name its node
+	home  *anchor // the anchor this dial serves
+	dead  bool
+}
+
+// answer is a handshake a stranger began.
+type answer struct {
+	hs    *session.Handshake
+	addr  netip.AddrPort
+	token session.Token
+}
+
+// addDial keeps a session with addr from now on.
+func (k *Kernel) addDial(addr netip.AddrPort, node sdk.NodeID) {
+	if k.dials[addr] != nil {
+		return
+	}
+	a := &anchor{addr: addr, node: node, wait: redialMin}
+	a.timer.fire = func(time.Duration) { k.redial(a) }
+	k.dials[addr] = a
+	k.order = append(k.order, addr)
+	k.redial(a)
+}
+
+// redial begins a handshake unless a session with the anchor stands.
+func (k *Kernel) redial(a *anchor) {
+	if k.down {
+		return
+	}
+	id := a.node
+	if id.IsZero() {
+		id = a.found
+	}
+	if p := k.peers[id]; p != nil && p.cur != nil && p.addr.IsValid() {
+		a.wait = redialMin
+		k.timers.set(&a.timer, k.now+time.Second)
+		return
+	}
+	if a.dial == nil {
+		d := &dial{node: a.node, addr: a.addr, home: a}
+		if !a.node.IsZero() {
+			if p := k.peerOf(a.node); p != nil && p.dial == nil {
+				d.peer, d.dest, p.dial = p, p.rid, d
+			}
+		}
+		a.dial = d
+		k.begin(d)
+	}
+	a.wait = min(a.wait*2, redialMax)
+	k.timers.set(&a.timer, k.now+a.wait)
+}
+
+// dialPeer begins a handshake with a known node, directly when it is a
+// neighbour, else through the mesh.
+func (k *Kernel) dialPeer(p *peer) {
+	if p.dial != nil || k.down {
+		return
+	}
+	d := &dial{node: p.id, dest: p.rid, addr: p.addr, peer: p}
+	p.dial = d
+	k.begin(d)
+}
+
+// begin makes m1 off the lock and sends it.
+func (k *Kernel) begin(d *dial) {
+	if d.timer.fire == nil {
+		d.timer.fire = func(time.Duration) { k.dialTimer(d) }
+		d.wait = handshakeRetry
+	}
+	if d.index != 0 {
+		k.index.drop(d.index)
+	}
+	index, e, ok := k.index.take(k.random32())
+	if !ok {
+		k.dialFailed(d, errors.New("session table is full"))
+		return
+	}
+	e.dial, d.index = d, index
+	d.hs, d.m3, d.sess = nil, nil, nil
+	d.tries++
+	var seed [64]byte
+	k.random(seed[:])
+	var hs *session.Handshake
+	var m1 []byte
+	var err error
+	ok = k.job(func() {
+		hs, m1, err = k.local.Initiate(bytes.NewReader(seed[:]), index, d.node, d.dest)
+	}, func(k *Kernel) {
+		if d.dead || d.index != index {
+			return
+		}
+		if err != nil {
+			k.dialFailed(d, err)
+			return
+		}
+		d.hs, d.m1 = hs, m1
+		k.sendEnvelope(m1, d.addr, d.dest)
+	})
+	if !ok {
+		k.index.drop(index)
+		d.index = 0
+	}
+	k.timers.set(&d.timer, k.now+d.wait)
+	d.wait = min(d.wait*2, 4*time.Second)
+}
+
+// dialTimer tries again: a fresh m1, or the same m3 until it is confirmed.
+func (k *Kernel) dialTimer(d *dial) {
+	switch {
+	case d.dead:
+	case d.tries > handshakeTries:
+		k.dialFailed(d, errors.New("no answer"))
+	case d.m3 != nil && d.tries < handshakeTries:
+		d.tries++
+		k.sendEnvelope(d.m3, d.addr, d.dest)
+		k.timers.set(&d.timer, k.now+confirmRetry)
+	default:
+		k.begin(d)
+	}
+}
+
+// dialEnd takes the handshake off every list. The index lives on when a session
+// uses it.
+func (k *Kernel) dialEnd(d *dial, keepIndex bool) {
+	d.dead = true
+	k.timers.set(&d.timer, never)
+	if !keepIndex && d.index != 0 {
+		k.index.drop(d.index)
+	}
+	if d.peer != nil && d.peer.dial == d {
+		d.peer.dial = nil
+	}
+	if d.home != nil && d.home.dial == d {
+		d.home.dial = nil
+	}
+}
+
+func (k *Kernel) dialFailed(d *dial, err error) {
+	k.dialEnd(d, false)
+	if d.home != nil {
+		d.home.err = err.Error()
+	}
+	k.trace(TraceHandshake, d.node, d.addr, err.Error())
+	if p := d.peer; p != nil {
+		code := sdk.HandshakeFailed
+		if err.Error() == "no answer" && !d.addr.IsValid() {
+			code = sdk.NoRoute
+		}
+		if p.cur == nil {
+			k.failWaiting(p, code, fmt.Sprintf("no session with %s: %v", p.id.Short(), err))
+		}
+		k.forget(p)
+	}
+}
+
+// receiveEnvelope takes a handshake message. link is the neighbour a relayed one
+// came through, nil for a direct one.
+func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
+	env, ok := wire.ParseEnvelope(b)
+	if !ok {
+		k.drop(DropMalformed)
+		return
+	}
+	if k.down {
+		return
+	}
+	if !k.local.CheckMac1(b, &env) {
+		k.drop(DropMac1)
+		return
+	}
+	if link != nil {
+		from = netip.AddrPort{}
+	}
+	switch env.Kind {
+	case wire.KindM1:
+		k.receiveM1(b, &env, from, link)
+	case wire.KindM2:
+		k.receiveM2(b, &env)
+	case wire.KindM3:
+		k.receiveM3(b, &env)
+	default:
+		k.drop(DropHandshake)
+	}
+}
+
+func (k *Kernel) receiveM1(b []byte, env *wire.Envelope, from netip.AddrPort, link *peer) {
+	var eph [32]byte
+	if copy(eph[:], env.Noise) != len(eph) {
+		k.drop(DropMalformed)
+		return
+	}
+	if k.admit.Seen(eph) {
+		k.drop(DropHandshakeSeen)
+		return
+	}
+	token, ok := k.admit.Begin(source(from, link), k.now)
+	if !ok {
+		k.drop(DropHalfOpen)
+		return
+	}
+	index, e, ok := k.index.take(k.random32())
+	if !ok {
+		k.admit.End(token)
+		k.drop(DropHalfOpen)
+		return
+	}
+	a := &answer{addr: from, token: token}
+	e.answer = a
+	var seed [64]byte
+	k.random(seed[:])
+	m1 := bytes.Clone(b)
+	var hs *session.Handshake
+	var m2 []byte
+	var err error
+	ok = k.job(func() {
+		hs, m2, err = k.local.Respond(bytes.NewReader(seed[:]), index, m1)
+	}, func(k *Kernel) {
+		if err != nil {
+			k.drop(DropHandshake)
+			k.answerFailed(index, a, err)
+			return
+		}
+		a.hs = hs
+		k.sendEnvelope(m2, a.addr, hs.PeerRID())
+		// Half-open handshakes end by themselves.
+		t := &timer{}
+		t.fire = func(time.Duration) {
+			if e := k.index.get(index); e != nil && e.answer == a {
+				k.answerFailed(index, a, errors.New("no third message"))
+			}
+		}
+		k.timers.set(t, k.now+session.HalfOpenAge)
+	})
+	if !ok {
+		k.admit.End(token)
+		k.index.drop(index)
+	}
+}
+
+func (k *Kernel) answerFailed(index uint32, a *answer, err error) {
+	k.admit.End(a.token)
+	k.index.drop(index)
+	k.trace(TraceHandshake, sdk.NodeID{}, a.addr, err.Error())
+}
+
+func (k *Kernel) receiveM2(b []byte, env *wire.Envelope) {
+	e := k.index.get(env.Receiver)
+	if e == nil || e.dial == nil || e.dial.hs == nil || e.dial.m3 != nil {
+		k.drop(DropHandshake)
+		return
+	}
+	d, hs := e.dial, e.dial.hs
+	d.hs = nil // one m2 at a time; a bad one ends this try
+	m2, now := bytes.Clone(b), k.now
+	var m3 []byte
+	var s *session.Session
+	var err error
+	if !k.job(func() { m3, s, err = hs.ReceiveM2(m2, now) }, func(k *Kernel) {
+		e := k.index.get(hs.LocalIndex())
+		if d.dead || e == nil || e.dial != d {
+			return
+		}
+		switch {
+		case errors.Is(err, session.ErrIdentity), errors.Is(err, session.ErrVersion), errors.Is(err, session.ErrStale):
+			k.dialFailed(d, err)
+		case err != nil: // forged or mangled: the true one may still come
+			k.drop(DropHandshake)
+			if !hs.Over() {
+				d.hs = hs
+			}
+		case s.Peer() == k.self:
+			k.dialFailed(d, errors.New("that address is this node itself"))
+		default:
+			d.m3, d.sess, d.dest = m3, s, s.PeerRID()
+			e.sess = s
+			k.sendEnvelope(m3, d.addr, d.dest)
+			k.timers.set(&d.timer, k.now+confirmRetry)
+		}
+	}) {
+		d.hs = hs
+	}
+}
+
+func (k *Kernel) receiveM3(b []byte, env *wire.Envelope) {
+	e := k.index.get(env.Receiver)
+	if e == nil || e.answer == nil || e.answer.hs == nil {
+		k.drop(DropHandshake)
+		return
+	}
+	a, hs := e.answer, e.answer.hs
+	a.hs = nil
+	m3, now := bytes.Clone(b), k.now
+	var s *session.Session
+	var err error
+	if !k.job(func() { s, err = hs.ReceiveM3(m3, now) }, func(k *Kernel) {
+		e := k.index.get(hs.LocalIndex())
+		if e == nil || e.answer != a {
+			return
+		}
+		if err != nil {
+			if k.drop(DropHandshake); hs.Over() {
+				k.answerFailed(hs.LocalIndex(), a, err)
+			} else {
+				a.hs = hs
+			}
+			return
+		}
+		k.admit.End(a.token)
+		e.answer = nil
+		k.install(s, a.addr)
+	}) {
+		a.hs = hs
+	}
+}
+
+// confirm is called on the first packet that opens under a session we
+// initiated: the peer has the keys, so we may use them.
+func (k *Kernel) confirm(d *dial) *peer {
+	k.dialEnd(d, true)
+	if e := k.index.get(d.index); e != nil {
+		e.dial = nil
+	}
+	if d.home != nil {
+		d.home.found, d.home.err = d.sess.Peer(), ""
+	}
+	return k.install(d.sess, d.addr)
+}
+
+// source names whom a handshake is charged to: an address, or the neighbour
+// that relayed it.
+func source(from netip.AddrPort, link *peer) uint64 {
+	if link != nil {
+		return uint64(link.rid)
+	}
+	a := from.Addr().As16()
+	var h uint64 = 14695981039346656037
+	for _, c := range a {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+func sessionText(s *session.Session, addr netip.AddrPort) string {
+	how := "relayed"
+	if addr.IsValid() {
+		how = "direct"
+	}
+	if s.Initiator() {
+		return how + ", opened by us"
+	}
+	return how + ", opened by the peer"
+}

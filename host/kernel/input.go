@@ -1,0 +1,50 @@
+package kernel
+
+import (
+	"net/netip"
+
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// InputKind tells what happened to the node.
+type InputKind uint8
+
+// The inputs. The comment names the fields of Input that matter.
+const (
+	InTick       InputKind = iota // nothing but time passed
+	InDatagram                    // Datagram, From
+	InLinkError                   // From: whom we had sent to; Datagram: the quoted bytes of ours
+	InJob                         // Job, after Run
+	InEffects                     // Slot, Effects
+	InModuleUp                    // Slot: a fresh instance takes events
+	InModuleDown                  // Slot: the instance died
+	InTable                       // Table: modules came, went or changed
+	InDial                        // From: address, Node: who should answer (zero: anybody)
+	InAppOpen                     // App, Node (zero: a local module), ID, Open, Slot when local
+	InAppWrite                    // App, Data, FIN
+	InAppCredit                   // App, N bytes consumed
+	InAppReset                    // App, Code, Text
+	InShutdown                    // say goodbye to everybody
+)
+
+// Input is one thing that happened to the node. Slices are borrowed for the
+// Step; Datagram is decrypted in place.
+type Input struct {
+	Kind     InputKind
+	Datagram []byte
+	From     netip.AddrPort
+	Job      *Job
+	Slot     int
+	Effects  []sdk.Effect
+	Table    *registry.Table
+	Node     sdk.NodeID
+	ID       sdk.ID
+	App      uint64
+	Open     sdk.Open
+	Data     []byte
+	FIN      bool
+	N        uint64
+	Code     sdk.Code
+	Text     string
+}

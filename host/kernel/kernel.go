@@ -1,0 +1,199 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/route"
+	"nethost/host/session"
+	"nethost/host/wire"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// Kernel is one node. Its owner calls Step and nothing else concurrently; the
+// read methods of status.go belong to the same owner.
+type Kernel struct {
+	cfg   Config
+	self  sdk.NodeID
+	rid   wire.RID
+	local *session.Local
+	admit session.Admission
+	out   *Output
+	now   time.Duration
+
+	index  indexTable
+	peers  map[sdk.NodeID]*peer
+	byRID  map[wire.RID]*peer
+	byNum  []*peer // by peer.num, which is also the route.Neighbor; nil = free
+	handle map[sdk.Peer]*peer
+	last   sdk.Peer // last handle given out
+	dirty  []*peer
+
+	table  *route.Table
+	waves  timer // the route table's deadline
+	reg    *registry.Table
+	epoch  uint32
+	ours   registry.Manifest
+	mods   []modSlot
+	apps   map[uint64]*pipe
+	dials  map[netip.AddrPort]*anchor
+	order  []netip.AddrPort // of dials, for determinism
+	timers timers
+	jobs   int
+	down   bool
+
+	counters Counters
+}
+
+// New returns a kernel at time now. It fails on an incomplete Config only.
+func New(cfg Config, now time.Duration) (*Kernel, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	k := &Kernel{cfg: cfg, self: cfg.Key.ID(), rid: identity.RIDOf(cfg.Key.ID()),
+		peers: map[sdk.NodeID]*peer{}, byRID: map[wire.RID]*peer{}, handle: map[sdk.Peer]*peer{},
+		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1}
+	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
+		Interval: cfg.WaveInterval, RelayOff: cfg.NoRelay}, now)
+	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
+		PSK: cfg.NetworkKey[:], MinVersion: wire.Version, MaxVersion: wire.Version})
+	if err != nil {
+		return nil, err
+	}
+	k.local = local
+	k.waves.fire = func(now time.Duration) { k.table.OnTimer(now) }
+	k.setTable(cfg.Table)
+	return k, nil
+}
+
+// Self is the node's id.
+func (k *Kernel) Self() sdk.NodeID { return k.self }
+
+// Step feeds one input at time now, which never runs backwards, and fills out
+// with everything the node wants done. out is reset first.
+func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
+	out.reset()
+	k.now, k.out = now, out
+	switch in.Kind {
+	case InTick:
+	case InDatagram:
+		k.receive(in.Datagram, in.From)
+	case InLinkError:
+		k.linkError(in.From, in.Datagram)
+	case InJob:
+		k.jobs--
+		in.Job.done(k)
+	case InEffects:
+		k.applyEffects(in.Slot, in.Effects)
+	case InModuleUp:
+		k.moduleUp(in.Slot)
+	case InModuleDown:
+		k.moduleDown(in.Slot)
+	case InTable:
+		k.setTable(in.Table)
+	case InDial:
+		k.addDial(in.From, in.Node)
+	case InAppOpen:
+		k.appOpen(in)
+	case InAppWrite:
+		k.appWrite(in.App, in.Data, in.FIN)
+	case InAppCredit:
+		k.appCredit(in.App, in.N)
+	case InAppReset:
+		k.appReset(in.App, in.Code, in.Text)
+	case InShutdown:
+		k.shutdown()
+	}
+	k.timers.run(now)
+	k.settle()
+}
+
+// NextDeadline is when Step must be called again at the latest.
+func (k *Kernel) NextDeadline() time.Duration {
+	if len(k.dirty) > 0 {
+		return k.now
+	}
+	return k.timers.next()
+}
+
+// Counters gives the node's counters.
+func (k *Kernel) Counters() Counters { return k.counters }
+
+// settle does what the input left to do: routing messages, then the send queues
+// of every peer that was touched, then deadlines.
+func (k *Kernel) settle() {
+	k.settleRoutes()
+	dirty := k.dirty
+	k.dirty = k.dirty[len(k.dirty):]
+	for _, p := range dirty {
+		p.dirty = false
+		if !p.gone {
+			k.flush(p)
+		}
+	}
+	if len(k.dirty) == 0 {
+		k.dirty = dirty[:0] // keep the array
+	}
+	k.timers.set(&k.waves, k.table.Deadline())
+}
+
+// touch marks a peer whose queues or deadlines changed.
+func (k *Kernel) touch(p *peer) {
+	if !p.dirty && !p.gone {
+		p.dirty = true
+		k.dirty = append(k.dirty, p)
+	}
+}
+
+// Job is work too slow for the lock: Diffie-Hellman or a signature. The owner
+// calls Run, from any goroutine, and gives the Job back as an Input.
+type Job struct {
+	run  func()
+	done func(k *Kernel)
+}
+
+// Run does the work.
+func (j *Job) Run() { j.run() }
+
+// job asks for work off the lock; false when too much is under way.
+func (k *Kernel) job(run func(), done func(k *Kernel)) bool {
+	if k.jobs >= maxJobs {
+		k.drop(DropBusy)
+		return false
+	}
+	k.jobs++
+	k.out.Jobs = append(k.out.Jobs, &Job{run, done})
+	return true
+}
+
+// random gives n fresh bytes. A failing entropy source is a broken machine: the
+// node must not go on with predictable keys.
+func (k *Kernel) random(b []byte) {
+	if _, err := readFull(k.cfg.Entropy, b); err != nil {
+		panic("kernel: entropy source failed: " + err.Error())
+	}
+}
+
+func (k *Kernel) random32() uint32 {
+	var b [4]byte
+	k.random(b[:])
+	return binary.LittleEndian.Uint32(b[:])
+}
+
+func (k *Kernel) trace(kind TraceKind, node sdk.NodeID, addr netip.AddrPort, text string) {
+	k.out.Trace = append(k.out.Trace, Trace{kind, node, addr, text})
+}
+
+// shutdown says goodbye to every peer. The node answers nothing afterwards.
+func (k *Kernel) shutdown() {
+	k.down = true
+	for _, p := range k.byNum {
+		if p != nil && p.cur != nil {
+			p.mux.Control(wire.AppendGoodbye(nil, wire.Goodbye{Reason: uint8(sdk.DownGoodbye)}))
+			k.touch(p)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package kernel
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"nethost/host/stream"
+	"nethost/host/wire"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+const coreID = registry.Core
+
+// setTable takes a new set of modules and negotiates again with every peer.
+func (k *Kernel) setTable(t *registry.Table) {
+	if k.reg != nil {
+		k.epoch++
+	}
+	k.reg, k.ours = t, t.Manifest(k.epoch)
+	for n := t.Slots(); len(k.mods) < n; {
+		k.mods = append(k.mods, modSlot{streams: map[sdk.Ref]*pipe{}, timers: map[sdk.Ref]*modTimer{}})
+	}
+	for _, p := range k.byNum {
+		if p == nil || p.cur == nil {
+			continue
+		}
+		k.sendManifest(p)
+		if p.hasAgreed {
+			k.negotiate(p)
+		}
+	}
+}
+
+// sendManifest opens a stream of id 0x0600, writes our manifest and ends it. It
+// is the first thing on a new session.
+func (k *Kernel) sendManifest(p *peer) {
+	sid, ok := p.mux.Open(registry.Negotiation, uint8(k.epoch)&wire.FrameEpochMask, sdk.Realtime)
+	if ok {
+		p.mux.Write(sid, registry.AppendManifest(nil, k.ours), true)
+	}
+	k.touch(p)
+}
+
+// manifestData collects the peer's manifest. A later stream replaces an earlier
+// one; an epoch never goes back.
+func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
+	if ev.Stream != p.manifestIn {
+		if ev.Stream < p.manifestIn {
+			return
+		}
+		p.manifestIn, p.manifest = ev.Stream, p.manifest[:0]
+	}
+	if len(p.manifest)+len(ev.Data) > maxManifest {
+		p.mux.Reset(ev.Stream, sdk.InvalidArgument, "manifest is too long")
+		return
+	}
+	p.manifest = append(p.manifest, ev.Data...)
+	if !ev.FIN {
+		return
+	}
+	m, err := registry.ParseManifest(p.manifest)
+	p.manifest = nil
+	if err != nil {
+		k.refuse(p, "malformed manifest: "+err.Error())
+		return
+	}
+	if p.hasAgreed && m.Epoch <= p.theirs.Epoch {
+		return
+	}
+	p.theirs = m
+	k.negotiate(p)
+}
+
+// negotiate agrees on ids and versions, and tells modules what changed.
+func (k *Kernel) negotiate(p *peer) {
+	agreed := registry.Negotiate(k.ours, p.theirs)
+	if id, refused := agreed.Refused(); refused {
+		k.refuse(p, fmt.Sprintf("%s is required and was not agreed", id))
+		return
+	}
+	before, first := p.agreed, !p.hasAgreed
+	p.prev, p.agreed, p.hasAgreed = p.agreed, agreed, true
+	if first {
+		k.last++
+		p.handle = k.last
+		k.handle[p.handle] = p
+	}
+	var ids []string
+	for _, o := range agreed.Outcomes {
+		if o.State == registry.StateAgreed {
+			ids = append(ids, o.ID.String()+"@"+o.Version.String())
+		}
+	}
+	k.trace(TraceNegotiated, p.id, netip.AddrPort{}, strings.Join(ids, " "))
+	for _, o := range before.Outcomes {
+		if v, ok := agreed.Lookup(o.ID); o.State == registry.StateAgreed && (!ok || v != o.Version) {
+			k.tell(p, o.ID, o.Version, sdk.EvPeerDown, sdk.DownAgreement)
+		}
+	}
+	for _, o := range agreed.Outcomes {
+		if v, ok := before.Lookup(o.ID); o.State == registry.StateAgreed && (!ok || v != o.Version) {
+			k.tell(p, o.ID, o.Version, sdk.EvPeerUp, 0)
+		}
+	}
+	if first {
+		k.trace(TracePeerUp, p.id, p.addr, strings.Join(ids, " "))
+		k.serveWaiting(p)
+	}
+}
+
+// refuse ends a session that must not be.
+func (k *Kernel) refuse(p *peer, why string) {
+	k.trace(TraceRefused, p.id, netip.AddrPort{}, why)
+	k.failWaiting(p, sdk.UnsupportedID, why)
+	p.mux.Control(wire.AppendGoodbye(nil, wire.Goodbye{Reason: uint8(sdk.DownAgreement)}))
+	if via := k.path(p); via != nil {
+		k.sendPacket(p, via)
+	}
+	k.peerDown(p, sdk.DownLocal)
+}
+
+// tell delivers PeerUp or PeerDown to the module that holds an id.
+func (k *Kernel) tell(p *peer, id sdk.ID, v sdk.Version, kind sdk.EventKind, reason sdk.DownReason) {
+	slot, ok := k.reg.Lookup(id, v.Major)
+	if !ok || !k.mods[slot].up {
+		return
+	}
+	ev := sdk.Event{Kind: kind, Peer: p.handle, ID: id, Version: v, Arg: uint64(reason)}
+	if kind == sdk.EvPeerUp {
+		srtt, _, _ := p.mux.RTT()
+		info := sdk.PeerInfo{Node: p.id, RTT: srtt, MTU: uint32(k.cfg.MTU - wire.ForwardSize - wire.SessionSize - wire.TagSize - messageOverhead)}
+		ev.Payload = k.out.keep(sdk.AppendPeerInfo(nil, info))
+	}
+	k.out.deliver(slot, ev)
+}
+
+// messageOverhead is the frame header of a message: id, flags, stream, length.
+const messageOverhead = 2 + 1 + 1 + 2
+
+// announceDown tells every module that had the peer, and retires the handle.
+func (k *Kernel) announceDown(p *peer, reason sdk.DownReason) {
+	if !p.hasAgreed {
+		return
+	}
+	for _, o := range p.agreed.Outcomes {
+		if o.State == registry.StateAgreed {
+			k.tell(p, o.ID, o.Version, sdk.EvPeerDown, reason)
+		}
+	}
+	delete(k.handle, p.handle)
+	p.handle, p.hasAgreed = 0, false
+	p.agreed, p.prev, p.theirs = registry.Agreed{}, registry.Agreed{}, registry.Manifest{}
+}
+
+// moduleUp lets a fresh instance know the peers that are there.
+func (k *Kernel) moduleUp(slot int) {
+	if slot >= len(k.mods) || k.mods[slot].up {
+		return
+	}
+	k.mods[slot].up = true
+	for _, p := range k.byNum {
+		if p == nil || !p.hasAgreed {
+			continue
+		}
+		for _, o := range p.agreed.Outcomes {
+			if o.State != registry.StateAgreed {
+				continue
+			}
+			if owner, ok := k.reg.Lookup(o.ID, o.Version.Major); ok && owner == slot {
+				k.tell(p, o.ID, o.Version, sdk.EvPeerUp, 0)
+			}
+		}
+	}
+}
+
+// moduleDown resets the streams and timers of a dead instance. Sessions stay.
+func (k *Kernel) moduleDown(slot int) {
+	if slot >= len(k.mods) || !k.mods[slot].up {
+		return
+	}
+	m := &k.mods[slot]
+	m.up = false
+	for _, ref := range sortedKeys(m.streams) {
+		if pi := m.streams[ref]; pi != nil {
+			k.breakPipe(pi, pi.sideOfModule(slot, ref), sdk.ModuleRestarted, "module "+k.cfg.moduleName(slot)+" restarted")
+		}
+	}
+	clear(m.streams)
+	for _, ref := range sortedKeys(m.timers) {
+		k.timers.set(&m.timers[ref].timer, never)
+	}
+	clear(m.timers)
+}

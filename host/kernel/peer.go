@@ -1,0 +1,307 @@
+package kernel
+
+import (
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/liveness"
+	"nethost/host/route"
+	"nethost/host/session"
+	"nethost/host/stream"
+	"nethost/host/wire"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// peer is another node we have, had or want a session with. Owner: the kernel.
+type peer struct {
+	id     sdk.NodeID
+	rid    wire.RID
+	num    route.Neighbor // index in Kernel.byNum
+	handle sdk.Peer       // what modules call it; 0 until agreed
+	gone   bool           // removed from the kernel's maps
+	dirty  bool           // in Kernel.dirty
+
+	cur         *session.Session // seals
+	old         *session.Session // still opens, until oldUntil
+	oldUntil    time.Duration
+	incarnation uint64
+	mux         *stream.Mux
+	dial        *dial // a handshake of ours under way
+
+	addr   netip.AddrPort     // where it was last heard directly; invalid: only through relays
+	det    *liveness.Detector // of a direct neighbour
+	state  liveness.State     // last one traced
+	moving struct {           // a path challenge under way
+		addr  netip.AddrPort
+		token uint64
+		until time.Duration
+	}
+
+	theirs     registry.Manifest
+	agreed     registry.Agreed // sorted outcomes; empty before the manifests met
+	prev       registry.Agreed // the set before, for frames of the epoch before
+	prevEpoch  uint32
+	hasAgreed  bool
+	manifest   []byte // incoming manifest so far
+	manifestIn uint64 // its stream
+
+	streams map[uint64]*pipe // by stream id
+	opening map[uint64]*opening
+	waiting []*pipe // application opens that wait for an agreement
+	dropped map[int]uint64
+
+	lastHeard    time.Duration // an authentic packet of this session
+	firstUnheard time.Duration // when we began to send into silence; never = not
+	lastSend     time.Duration
+	noRoute      time.Duration // since when; never = there is one
+	unsupported  time.Duration // next time an UNSUPPORTED may go
+	pingToken    uint64
+	// Counters of about a second ago and their successors, for ICMP quotes.
+	hintFrom, hintLast uint64
+	hintNext           time.Duration
+	linkFrom, linkLast uint32
+	linkNext           time.Duration
+	lastRelay          time.Duration // a packet of others went through this neighbour
+	probes             int           // pings that must go to the neighbour itself
+	costNext           time.Duration
+
+	timer                                  timer // mux, liveness, session ages
+	dropAt                                 timer // aggregated Dropped events
+	rxBytes, txBytes, rxPackets, txPackets uint64
+}
+
+// opening is a stream whose open preamble has not arrived completely.
+type opening struct {
+	id    sdk.ID
+	epoch uint8
+	buf   []byte
+}
+
+// peerOf finds or makes the peer of a node; nil when the table is full.
+func (k *Kernel) peerOf(id sdk.NodeID) *peer {
+	if p := k.peers[id]; p != nil {
+		return p
+	}
+	if len(k.peers) >= maxPeers {
+		return nil
+	}
+	p := &peer{id: id, rid: identity.RIDOf(id), firstUnheard: never, noRoute: never,
+		streams: map[uint64]*pipe{}, opening: map[uint64]*opening{}}
+	if k.byRID[p.rid] != nil { // two keys with one routing id: the first live holder keeps it
+		return nil
+	}
+	p.num = route.Neighbor(len(k.byNum))
+	for i, q := range k.byNum {
+		if q == nil {
+			p.num = route.Neighbor(i)
+			break
+		}
+	}
+	if int(p.num) == len(k.byNum) {
+		k.byNum = append(k.byNum, nil)
+	}
+	k.byNum[p.num] = p
+	p.timer.fire = func(now time.Duration) { k.peerTimer(p, now) }
+	p.dropAt.fire = func(time.Duration) { k.flushDropped(p) }
+	k.peers[id], k.byRID[p.rid] = p, p
+	return p
+}
+
+// forget removes a peer without session, handshake or waiting opens.
+func (k *Kernel) forget(p *peer) {
+	if p.cur != nil || p.dial != nil || len(p.waiting) > 0 || p.gone {
+		return
+	}
+	k.timers.set(&p.timer, never)
+	k.timers.set(&p.dropAt, never)
+	p.gone = true
+	delete(k.peers, p.id)
+	delete(k.byRID, p.rid)
+	k.byNum[p.num] = nil
+}
+
+// install makes a fresh session the peer's, direct through addr or relayed.
+func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
+	p := k.peerOf(s.Peer())
+	if p == nil || s.Incarnation() < max(p.incarnation, k.table.Incarnation(s.Peer())) {
+		k.drop(DropHandshake)
+		k.index.drop(s.LocalIndex())
+		return nil
+	}
+	if p.cur != nil && s.Incarnation() > p.incarnation {
+		k.peerDown(p, sdk.DownReplaced)
+		p = k.peerOf(s.Peer())
+	}
+	k.counters.Handshakes++
+	p.incarnation = s.Incarnation()
+	fresh := p.cur == nil
+	switch {
+	case fresh:
+		p.cur = s
+	case p.cur.Initiator() != s.Initiator() && k.now-p.cur.Born() < handshakeRetry*4 &&
+		k.initiatedByLower(p.cur, p):
+		k.retire(p, s) // simultaneous open: both end up on the one the lower NodeID began
+	default:
+		old := p.cur
+		p.cur = s
+		k.retire(p, old)
+	}
+	e := k.index.get(s.LocalIndex())
+	e.sess, e.peer, e.answer = s, p, nil
+	p.lastHeard, p.firstUnheard = k.now, never
+	p.hintFrom, p.linkFrom, p.hintNext = 0, 0, 0
+	if fresh {
+		p.mux = stream.New(stream.Config{Odd: k.self.Compare(p.id) < 0})
+		k.sendManifest(p)
+	}
+	k.trace(TraceSession, p.id, addr, sessionText(s, addr))
+	if addr.IsValid() {
+		k.direct(p, addr)
+	}
+	k.touch(p)
+	return p
+}
+
+func (k *Kernel) initiatedByLower(s *session.Session, p *peer) bool {
+	return s.Initiator() == (k.self.Compare(p.id) < 0)
+}
+
+// retire keeps s for packets still on their way.
+func (k *Kernel) retire(p *peer, s *session.Session) {
+	if p.old != nil {
+		k.index.drop(p.old.LocalIndex())
+	}
+	p.old, p.oldUntil = s, k.now+oldKeyKept
+}
+
+// direct notes that the peer is a neighbour at addr.
+func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
+	p.addr = addr
+	if p.det == nil {
+		p.det = liveness.New(liveness.Config{Dead: k.cfg.DeadAfter}, k.now)
+		p.state = liveness.Alive
+		k.table.NeighborUp(p.num, p.id, k.linkCost(p), uint16(k.cfg.MTU), k.now)
+	}
+	p.det.Heard(k.now)
+}
+
+// notDirect ends being a neighbour; the session may live on through relays.
+func (k *Kernel) notDirect(p *peer) {
+	if p.det != nil {
+		p.det, p.addr = nil, netip.AddrPort{}
+		k.table.NeighborDown(p.num, k.now)
+	}
+}
+
+// linkCost is a link's share of a path's metric, in microseconds.
+func (k *Kernel) linkCost(p *peer) uint32 {
+	srtt, _, _ := p.mux.RTT()
+	return uint32(max(100, min(srtt.Microseconds()/2, 1<<24)))
+}
+
+// peerDown ends the peer's session for good: streams are reset, modules told.
+func (k *Kernel) peerDown(p *peer, reason sdk.DownReason) {
+	if p.cur == nil {
+		return
+	}
+	k.notDirect(p)
+	for _, sid := range sortedKeys(p.streams) {
+		if pi := p.streams[sid]; pi != nil {
+			k.breakPipe(pi, pi.sideOfPeer(p, sid), sdk.PeerGone, "the session with "+p.id.Short()+" ended: "+reason.String())
+		}
+	}
+	clear(p.streams)
+	clear(p.opening)
+	k.announceDown(p, reason)
+	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
+	k.index.drop(p.cur.LocalIndex())
+	if p.old != nil {
+		k.index.drop(p.old.LocalIndex())
+	}
+	p.cur, p.old, p.mux = nil, nil, nil
+	p.manifest, p.manifestIn, p.firstUnheard, p.noRoute = nil, 0, never, never
+	k.timers.set(&p.timer, never)
+	k.forget(p)
+}
+
+// peerTimer runs everything of a peer that waits for time.
+func (k *Kernel) peerTimer(p *peer, now time.Duration) {
+	if p.cur == nil {
+		return
+	}
+	p.mux.OnTimer(now)
+	if p.det != nil {
+		k.liveness(p, p.det.OnTimer(now))
+		if p.cur == nil {
+			return
+		}
+	}
+	if p.old != nil && now >= p.oldUntil {
+		k.index.drop(p.old.LocalIndex())
+		p.old = nil
+	}
+	k.sessionAges(p, now)
+	if p.cur != nil {
+		k.touch(p)
+	}
+}
+
+// sessionAges rekeys, gives up on silence, and forgets idle relayed peers.
+func (k *Kernel) sessionAges(p *peer, now time.Duration) {
+	silent := time.Duration(0)
+	if p.firstUnheard != never {
+		silent = now - p.firstUnheard
+	}
+	switch {
+	case p.cur.Dead(now), silent >= silenceDown:
+		k.peerDown(p, sdk.DownDead)
+	case p.noRoute != never && now-p.noRoute >= noRouteDown:
+		k.peerDown(p, sdk.DownDead)
+	case silent >= silenceRekey,
+		p.cur.NeedsRekey(now) && !k.idle(p, now):
+		k.rekey(p)
+	case !p.addr.IsValid() && k.idle(p, now) && now-max(p.lastHeard, p.lastSend) >= idleRelayedDown:
+		k.peerDown(p, sdk.DownDead)
+	}
+}
+
+// idle reports that a relayed session carries nothing worth a new key.
+func (k *Kernel) idle(p *peer, now time.Duration) bool {
+	return !p.addr.IsValid() && len(p.streams) == 0 && now-p.lastSend > 60*time.Second
+}
+
+// rekey starts a handshake with a peer we have a session with. Both sides see
+// the age; the one that did not initiate the current keys waits a little.
+func (k *Kernel) rekey(p *peer) {
+	if p.dial != nil || !p.cur.Initiator() && k.now-p.cur.Born() < 125*time.Second && p.firstUnheard == never {
+		return
+	}
+	k.dialPeer(p)
+}
+
+// deadline is the next time peerTimer must run.
+func (k *Kernel) deadline(p *peer) time.Duration {
+	d := min(p.mux.Deadline(), p.cur.NextDeadline(k.now))
+	if p.det != nil {
+		d = min(d, p.det.Deadline())
+	}
+	if p.old != nil {
+		d = min(d, p.oldUntil)
+	}
+	if p.firstUnheard != never {
+		next := p.firstUnheard + silenceRekey
+		if next <= k.now {
+			next = min(p.firstUnheard+silenceDown, k.now+time.Second)
+		}
+		d = min(d, next)
+	}
+	if p.noRoute != never {
+		d = min(d, p.noRoute+noRouteDown)
+	}
+	if !p.addr.IsValid() {
+		d = min(d, max(p.lastHeard, p.lastSend)+idleRelayedDown)
+	}
+	return max(d, k.now+time.Millisecond/4)
+}

@@ -1,0 +1,318 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"nethost/host/session"
+	"nethost/host/wire"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// receive takes one datagram: for us, or to be relayed.
+func (k *Kernel) receive(b []byte, from netip.AddrPort) {
+	k.counters.PacketsIn++
+	h, rest, ok := wire.ParseHop(b)
+	switch {
+	case !ok && len(b) > 0 && h.Version != wire.Version:
+		k.drop(DropVersion)
+	case !ok:
+		k.drop(DropMalformed)
+	case h.Type == wire.TypeLocal && wire.IsHandshake(rest):
+		k.receiveEnvelope(rest, from, nil)
+	case h.Type == wire.TypeLocal:
+		k.receivePacket(b, wire.LocalSize, from)
+	default:
+		k.receiveForward(b, &h, rest)
+	}
+}
+
+// receiveForward takes a packet with a hop tag: from an authenticated neighbour
+// or not at all.
+func (k *Kernel) receiveForward(b []byte, h *wire.Hop, rest []byte) {
+	e := k.index.get(h.LinkIndex)
+	if e == nil || e.sess == nil || e.peer == nil {
+		k.drop(DropLinkUnknown)
+		return
+	}
+	if v := e.sess.CheckHop(b, h); v != session.OK {
+		k.dropVerdict(v, DropHopTag, DropHopReplayed)
+		return
+	}
+	link := e.peer
+	k.heardDirect(link)
+	switch {
+	case h.Dest != k.rid:
+		k.forward(b, h, link)
+	case wire.IsHandshake(rest):
+		k.receiveEnvelope(rest, netip.AddrPort{}, link)
+	default:
+		k.receivePacket(b, wire.ForwardSize, netip.AddrPort{})
+	}
+}
+
+// receivePacket opens a session packet and takes its frames.
+func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort) {
+	index, _, _, ok := wire.ParseSession(b[hop:])
+	if !ok {
+		k.drop(DropMalformed)
+		return
+	}
+	e := k.index.get(index)
+	if e == nil || e.sess == nil {
+		k.drop(DropNoSession)
+		return
+	}
+	plain, counter, v := e.sess.Open(b, hop)
+	if v != session.OK {
+		k.dropVerdict(v, DropBadTag, DropReplayed)
+		return
+	}
+	p := e.peer
+	if e.dial != nil {
+		p = k.confirm(e.dial)
+	}
+	if p == nil || p.cur == nil {
+		k.drop(DropNoSession)
+		return
+	}
+	p.rxPackets++
+	p.rxBytes += uint64(len(b))
+	p.lastHeard, p.firstUnheard = k.now, never
+	if from.IsValid() {
+		k.heardFrom(p, from)
+	}
+	k.frames(p, plain, index, counter)
+}
+
+func (k *Kernel) dropVerdict(v session.Verdict, bad, replayed Drop) {
+	switch v {
+	case session.BadTag:
+		k.drop(bad)
+	case session.Replayed:
+		k.drop(replayed)
+	default:
+		k.drop(DropExpired)
+	}
+}
+
+// heardFrom takes an authentic local packet from an address. A new address is
+// challenged before the path moves, so that a replayed or relayed datagram
+// cannot redirect a session.
+func (k *Kernel) heardFrom(p *peer, from netip.AddrPort) {
+	switch {
+	case from == p.addr:
+		k.heardDirect(p)
+	case p.moving.addr == from && k.now < p.moving.until:
+	default:
+		p.moving.addr, p.moving.until = from, k.now+time.Second
+		p.moving.token = uint64(k.random32())<<32 | uint64(k.random32())
+		k.challenge(p)
+	}
+}
+
+// heardDirect notes life of a neighbour.
+func (k *Kernel) heardDirect(p *peer) {
+	if p.det != nil {
+		p.det.Heard(k.now)
+		k.livenessChanged(p)
+		k.touch(p)
+	}
+}
+
+// frames walks the plaintext of a packet. A packet that holds something we
+// cannot take yet is not acknowledged, so that the peer sends it again.
+func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
+	eliciting, hold := false, false
+	for len(plain) > 0 {
+		f, rest, ok := wire.ParseFrame(plain)
+		if !ok {
+			k.drop(DropFrame)
+			break
+		}
+		plain = rest
+		id := f.ID
+		switch {
+		case id == registry.Core && f.Flags&wire.FlagStream == 0:
+			if len(f.Payload) == 0 { // padding to the end
+				plain = nil
+				break
+			}
+			if f.Payload[0] != wire.MsgAck {
+				eliciting = true
+			}
+			k.core(p, f.Payload[0], f.Payload[1:])
+			if p.cur == nil { // goodbye
+				return
+			}
+		case f.Flags&wire.FlagStream != 0:
+			eliciting = true
+			if id != registry.Negotiation && !p.hasAgreed {
+				k.drop(DropNotAgreed)
+				hold = true
+				break
+			}
+			if !p.mux.OnFrame(&f, k.now) {
+				k.drop(DropFrame)
+				k.refuse(p, "the peer broke the rules of streams")
+				return
+			}
+		default:
+			eliciting = true
+			k.message(p, &f)
+		}
+	}
+	if !hold {
+		p.mux.Received(gen, counter, eliciting, k.now)
+	}
+	k.drain(p)
+	if p.cur != nil {
+		k.touch(p)
+	}
+}
+
+// message hands a datagram message to the module that answers to its id.
+func (k *Kernel) message(p *peer, f *wire.Frame) {
+	if !p.hasAgreed {
+		k.drop(DropNotAgreed)
+		return
+	}
+	v, slot, ok := k.handler(p, f.ID, f.Flags&wire.FrameEpochMask)
+	if !ok {
+		k.unsupported(p, f.ID)
+		return
+	}
+	k.counters.Delivered++
+	k.out.deliver(slot, sdk.Event{Kind: sdk.EvMessage, Peer: p.handle, ID: f.ID, Version: v, Payload: f.Payload})
+}
+
+// handler finds the agreed version and the module for an id in a frame of the
+// given manifest epoch.
+func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, bool) {
+	set := &p.agreed
+	if epoch != uint8(p.theirs.Epoch)&wire.FrameEpochMask {
+		set = &p.prev
+	}
+	v, ok := set.Lookup(id)
+	if !ok {
+		return v, 0, false
+	}
+	slot, ok := k.reg.Lookup(id, v.Major)
+	return v, slot, ok && k.mods[slot].up
+}
+
+// unsupported answers what nobody here handles, at most ten times a second.
+func (k *Kernel) unsupported(p *peer, id sdk.ID) {
+	k.drop(DropUnsupported)
+	if id == registry.Core || k.now < p.unsupported {
+		return
+	}
+	p.unsupported = k.now + unsupportedRate
+	u := wire.Unsupported{N: 1}
+	u.IDs[0] = id
+	p.mux.Control(wire.AppendUnsupported(nil, u))
+}
+
+// core takes a message of the kernel itself.
+func (k *Kernel) core(p *peer, kind byte, body []byte) {
+	ok := true
+	switch kind {
+	case wire.MsgAck:
+		var a wire.Ack
+		if ok = wire.ParseAck(body, &a); ok {
+			p.mux.OnAck(&a, k.now)
+			k.measured(p)
+		}
+	case wire.MsgCredit:
+		var c wire.Credit
+		if c, ok = wire.ParseCredit(body); ok {
+			p.mux.OnCredit(c)
+		}
+	case wire.MsgReset:
+		var r wire.Reset
+		if r, ok = wire.ParseReset(body); ok {
+			p.mux.OnReset(r)
+		}
+	case wire.MsgPing:
+		_, ok = wire.ParsePing(body)
+	case wire.MsgWave:
+		var w wire.Wave
+		if w, ok = wire.ParseWave(body); ok {
+			k.wave(p, &w)
+		}
+	case wire.MsgRetract:
+		var r wire.Retract
+		if r, ok = wire.ParseRetract(body); ok && p.det != nil {
+			k.table.OnRetract(p.num, r, k.now)
+		}
+	case wire.MsgSeqRequest:
+		var r wire.SeqRequest
+		if r, ok = wire.ParseSeqRequest(body); ok && p.det != nil {
+			k.table.OnSeqRequest(p.num, r, k.now)
+		}
+	case wire.MsgUnsupported:
+		var u wire.Unsupported
+		if u, ok = wire.ParseUnsupported(body); ok {
+			k.toldUnsupported(p, &u)
+		}
+	case wire.MsgGoodbye:
+		if _, ok = wire.ParseGoodbye(body); ok {
+			k.peerDown(p, sdk.DownGoodbye)
+		}
+	case wire.MsgPathChallenge:
+		var c wire.PathChallenge
+		if c, ok = wire.ParsePathChallenge(body); ok {
+			p.mux.Control(wire.AppendPathResponse(nil, c))
+		}
+	case wire.MsgPathResponse:
+		var c wire.PathChallenge
+		if c, ok = wire.ParsePathResponse(body); ok && c.Data == p.moving.token && k.now < p.moving.until {
+			k.direct(p, p.moving.addr)
+			p.moving.token, p.moving.until = 0, 0
+		}
+	default: // a later minor may add kinds: skip what we do not know
+	}
+	if !ok {
+		k.drop(DropFrame)
+	}
+}
+
+func (k *Kernel) toldUnsupported(p *peer, u *wire.Unsupported) {
+	for _, id := range u.IDs[:u.N] {
+		k.trace(TraceUnsupport, p.id, netip.AddrPort{}, id.String())
+		if v, ok := p.agreed.Lookup(id); ok {
+			if slot, ok := k.reg.Lookup(id, v.Major); ok && k.mods[slot].up {
+				k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: p.handle, ID: id})
+			}
+		}
+	}
+}
+
+// linkError takes an error of the network about a datagram we sent. It counts
+// only when it quotes something sent to that neighbour within about a second:
+// anybody can forge an ICMP message, nobody a counter he has not seen.
+func (k *Kernel) linkError(to netip.AddrPort, quote []byte) {
+	for _, p := range k.byNum {
+		if p == nil || p.det == nil || p.addr != to || p.cur == nil {
+			continue
+		}
+		h, rest, ok := wire.ParseHop(quote)
+		if !ok {
+			return
+		}
+		match := false
+		if h.Type == wire.TypeForward {
+			match = h.LinkIndex == p.cur.PeerIndex() && h.LinkCounter >= p.linkFrom
+		} else if len(rest) >= wire.SessionSize {
+			match = binary.LittleEndian.Uint32(rest) == p.cur.PeerIndex() && binary.LittleEndian.Uint64(rest[4:]) >= p.hintFrom
+		}
+		if match {
+			p.det.Hint(k.now)
+			k.livenessChanged(p)
+			k.touch(p)
+		}
+		return
+	}
+}

@@ -1,0 +1,223 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"nethost/host/liveness"
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// path finds how to reach a peer now: the neighbour to send through (the peer
+// itself when it is direct), or nil.
+func (k *Kernel) path(p *peer) *peer {
+	if p.det != nil && p.state == liveness.Alive {
+		return p
+	}
+	if n, ok := k.table.Lookup(p.rid); ok && int(n) < len(k.byNum) {
+		if q := k.byNum[n]; q != nil && q.cur != nil && q.det != nil {
+			return q
+		}
+	}
+	if p.det != nil {
+		return p
+	}
+	return nil
+}
+
+// flush fills, seals and sends packets to a peer until its queues are empty, the
+// congestion window is full or maxFlush is reached, then re-arms its timer.
+func (k *Kernel) flush(p *peer) {
+	if p.cur == nil {
+		return
+	}
+	for n := 0; p.mux.WantsSend(k.now); n++ {
+		if n == maxFlush {
+			k.touch(p)
+			break
+		}
+		via := k.path(p)
+		if p.probes > 0 && p.det != nil {
+			via = p
+			p.probes--
+		}
+		if via == nil {
+			if p.noRoute == never {
+				p.noRoute = k.now
+			}
+			break
+		}
+		if !k.sendPacket(p, via) {
+			break
+		}
+	}
+	k.timers.set(&p.timer, k.deadline(p))
+}
+
+// sendPacket fills and sends one packet; false when nothing could be sent.
+func (k *Kernel) sendPacket(p, via *peer) bool {
+	hop := wire.ForwardSize
+	if via == p {
+		hop = wire.LocalSize
+	}
+	b := k.out.packet(k.cfg.MTU)
+	if via == p {
+		b = wire.AppendHop(b, wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
+	} else {
+		b = wire.AppendHop(b, wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: wire.MaxTTL, Dest: p.rid})
+	}
+	b = b[:hop+wire.SessionSize]
+	filled := p.mux.Fill(b, k.cfg.MTU-hop-wire.SessionSize-wire.TagSize, k.now)
+	if len(filled) == len(b) {
+		return false
+	}
+	pkt, counter, ok := p.cur.Seal(filled, hop)
+	if !ok || via != p && !via.cur.SignHop(pkt) {
+		k.drop(DropExpired)
+		return false
+	}
+	before := p.mux.InFlight()
+	p.mux.Sent(p.cur.PeerIndex(), counter, len(pkt), k.now)
+	eliciting := p.mux.InFlight() > before
+	p.txPackets++
+	p.txBytes += uint64(len(pkt))
+	p.noRoute = never
+	p.lastSend = k.now
+	if eliciting && p.firstUnheard == never {
+		p.firstUnheard = k.now
+	}
+	if k.now >= p.hintNext { // ICMP quotes older than a second or two do not count
+		p.hintNext, p.hintFrom = k.now+time.Second, max(p.hintLast, 1)-1
+		p.hintLast = counter
+	}
+	k.sendTo(via, pkt, eliciting)
+	return true
+}
+
+// sendTo gives bytes to the link towards a neighbour. expects says that something
+// should come back through it: a bare acknowledgement, answered by nothing, must
+// not start the clock of its silence.
+func (k *Kernel) sendTo(n *peer, b []byte, expects bool) {
+	if expects {
+		n.det.Sent(k.now)
+	}
+	if b[0] != 0 && len(b) >= wire.ForwardSize && isForward(b) {
+		n.lastRelay = k.now
+		if k.now >= n.linkNext {
+			n.linkNext, n.linkFrom = k.now+time.Second, n.linkLast
+			n.linkLast = binary.LittleEndian.Uint32(b[6:])
+		}
+	}
+	k.touch(n)
+	k.counters.PacketsOut++
+	k.out.Datagrams = append(k.out.Datagrams, Datagram{n.addr, b})
+}
+
+func isForward(b []byte) bool { return b[0]>>3&7 == wire.TypeForward }
+
+// sendEnvelope sends a handshake message to an address, or through the mesh when
+// there is none.
+func (k *Kernel) sendEnvelope(env []byte, addr netip.AddrPort, dest wire.RID) {
+	if addr.IsValid() {
+		b := wire.AppendHop(k.out.packet(wire.LocalSize+len(env)), wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
+		k.counters.PacketsOut++
+		k.out.Datagrams = append(k.out.Datagrams, Datagram{addr, append(b, env...)})
+		return
+	}
+	n, ok := k.table.Lookup(dest)
+	if !ok || int(n) >= len(k.byNum) || k.byNum[n] == nil || k.byNum[n].cur == nil || k.byNum[n].det == nil {
+		k.drop(DropNoRoute)
+		return
+	}
+	via := k.byNum[n]
+	b := wire.AppendHop(k.out.packet(wire.ForwardSize+len(env)),
+		wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: wire.MaxTTL, Dest: dest})
+	b = append(b, env...)
+	if !via.cur.SignHop(b) {
+		k.drop(DropExpired)
+		return
+	}
+	k.sendTo(via, b, true)
+}
+
+// challenge asks the peer to prove that it is reachable at p.moving.addr: the
+// packet goes there and nowhere else.
+func (k *Kernel) challenge(p *peer) {
+	b := wire.AppendHop(k.out.packet(256), wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
+	b = b[:wire.LocalSize+wire.SessionSize]
+	msg := wire.AppendPathChallenge(nil, wire.PathChallenge{Data: p.moving.token})
+	b = wire.AppendFrame(b, wire.Frame{ID: coreID, Payload: msg})
+	if pkt, _, ok := p.cur.Seal(b, wire.LocalSize); ok {
+		k.counters.PacketsOut++
+		k.out.Datagrams = append(k.out.Datagrams, Datagram{p.moving.addr, pkt})
+	}
+}
+
+// send queues a message of a module to a peer.
+func (k *Kernel) send(slot int, h sdk.Peer, id sdk.ID, bulk bool, payload []byte) {
+	p := k.handle[h]
+	if p == nil {
+		k.drop(DropNoPeer)
+		return
+	}
+	v, ok := p.agreed.Lookup(id)
+	if owner, has := k.reg.Lookup(id, v.Major); !ok || !has || owner != slot {
+		k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: h, ID: id})
+		return
+	}
+	switch p.mux.Send(id, k.frameFlags(bulk), payload) {
+	case muxOK:
+		k.touch(p)
+	case muxTooBig:
+		k.drop(DropTooBig)
+		k.notePeerDrop(p, slot)
+	default:
+		k.drop(DropQueueFull)
+		k.notePeerDrop(p, slot)
+	}
+}
+
+func (k *Kernel) frameFlags(bulk bool) uint8 {
+	flags := uint8(k.epoch) & wire.FrameEpochMask
+	if bulk {
+		flags |= uint8(sdk.Bulk) << wire.FrameClassShift
+	}
+	return flags
+}
+
+// notePeerDrop counts a message dropped here; the module hears of it at most
+// every 10 ms for each peer.
+func (k *Kernel) notePeerDrop(p *peer, slot int) {
+	if p.dropped == nil {
+		p.dropped = map[int]uint64{}
+	}
+	p.dropped[slot]++
+	if p.dropAt.pos == 0 {
+		k.timers.set(&p.dropAt, k.now+droppedEvery)
+	}
+}
+
+func (k *Kernel) flushDropped(p *peer) {
+	for _, slot := range sortedKeys(p.dropped) {
+		if n := p.dropped[slot]; n > 0 && k.mods[slot].up {
+			k.out.deliver(slot, sdk.Event{Kind: sdk.EvDropped, Peer: p.handle, Arg: n})
+		}
+	}
+	clear(p.dropped)
+}
+
+// sortedKeys lists a map's keys in order: no map order may reach an output.
+func sortedKeys[K ~int | ~uint64 | ~uint32 | ~uint16, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func readFull(r io.Reader, b []byte) (int, error) { return io.ReadFull(r, b) }

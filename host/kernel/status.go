@@ -1,0 +1,88 @@
+package kernel
+
+import (
+	"net/netip"
+	"time"
+
+	"nethost/host/liveness"
+	"nethost/host/route"
+	"nethost/host/stream"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// PeerStatus is what a listing shows of a peer.
+type PeerStatus struct {
+	Node                                   sdk.NodeID
+	Handle                                 sdk.Peer
+	Direct                                 bool
+	Addr                                   netip.AddrPort
+	State                                  liveness.State // of a direct neighbour
+	Via                                    sdk.NodeID     // the neighbour packets go through; zero: none
+	Incarnation                            uint64
+	Age                                    time.Duration // of the current keys
+	Initiator                              bool
+	RTT, RTTVar                            time.Duration
+	LastHeard                              time.Duration // ago
+	RxBytes, TxBytes, RxPackets, TxPackets uint64
+	Streams                                int
+	Mux                                    stream.Stats
+	Agreed                                 bool
+	Theirs                                 registry.Manifest
+	Outcomes                               []registry.Outcome
+}
+
+// Peers lists the peers with a session, in a stable order.
+func (k *Kernel) Peers(now time.Duration) []PeerStatus {
+	var list []PeerStatus
+	for _, p := range k.byNum {
+		if p == nil || p.cur == nil {
+			continue
+		}
+		s := PeerStatus{Node: p.id, Handle: p.handle, Direct: p.det != nil, Addr: p.addr, State: p.state,
+			Incarnation: p.incarnation, Age: now - p.cur.Born(), Initiator: p.cur.Initiator(), LastHeard: now - p.lastHeard,
+			RxBytes: p.rxBytes, TxBytes: p.txBytes, RxPackets: p.rxPackets, TxPackets: p.txPackets,
+			Streams: len(p.streams), Mux: p.mux.Stats(), Agreed: p.hasAgreed, Theirs: p.theirs, Outcomes: p.agreed.Outcomes}
+		s.RTT, s.RTTVar, _ = p.mux.RTT()
+		if via := k.path(p); via != nil {
+			s.Via = via.id
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// DialStatus is what a listing shows of an address from the configuration.
+type DialStatus struct {
+	Addr  netip.AddrPort
+	Node  sdk.NodeID // who answers there, if known
+	Error string     // why the last try failed; "" when a session stands
+}
+
+// Dials lists the configured addresses.
+func (k *Kernel) Dials() []DialStatus {
+	var list []DialStatus
+	for _, addr := range k.order {
+		a := k.dials[addr]
+		id := a.found
+		if id.IsZero() {
+			id = a.node
+		}
+		list = append(list, DialStatus{addr, id, a.err})
+	}
+	return list
+}
+
+// Routes lists the route table, next hops as NodeIDs.
+func (k *Kernel) Routes() []route.Route { return k.table.Routes() }
+
+// NodeOf names the neighbour behind a route's handle.
+func (k *Kernel) NodeOf(n route.Neighbor) sdk.NodeID {
+	if int(n) < len(k.byNum) && k.byNum[n] != nil {
+		return k.byNum[n].id
+	}
+	return sdk.NodeID{}
+}
+
+// Manifest is our own current manifest.
+func (k *Kernel) Manifest() registry.Manifest { return k.ours }

@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/liveness"
+	"nethost/host/route"
+	"nethost/host/wire"
+	"nethost/sdk"
+)
+
+// wave takes a neighbour's pingwave. Its signature is checked off the lock, once
+// for each (origin, incarnation, sequence).
+func (k *Kernel) wave(p *peer, w *wire.Wave) {
+	if p.det == nil {
+		k.drop(DropWave)
+		return
+	}
+	switch k.table.OnWave(p.num, w, k.now) {
+	case route.Done:
+	case route.Verify:
+		w, n, id := *w, p.num, p.id
+		good := false
+		k.job(func() {
+			good = identity.Verify(w.Origin, identity.DomainWave, w.Sig[:], wire.WaveSigned(nil, &w))
+		}, func(k *Kernel) {
+			if q := k.peers[id]; q == nil || q.num != n || q.det == nil {
+				return // the neighbour left meanwhile
+			}
+			k.table.Verified(n, &w, good, k.now)
+			if !good {
+				k.drop(DropWave)
+			}
+		})
+	default:
+		k.drop(DropWave)
+	}
+}
+
+// settleRoutes sends what the route table wants said, and tells the streams of
+// destinations whose next hop changed.
+func (k *Kernel) settleRoutes() {
+	if w, want := k.table.Sign(); want {
+		key := k.cfg.Key
+		k.job(func() {
+			w.Sig = key.Sign(identity.DomainWave, wire.WaveSigned(nil, &w))
+		}, func(k *Kernel) { k.table.Signed(&w, k.now) })
+	}
+	for _, s := range k.table.Out() {
+		if p := k.byNum[s.To]; p != nil && p.cur != nil {
+			p.mux.Control(s.Payload)
+			k.touch(p)
+		}
+	}
+	for _, rid := range k.table.Changes() {
+		p := k.byRID[rid]
+		if p == nil || p.cur == nil {
+			continue
+		}
+		k.counters.Reroutes++
+		via := "nobody"
+		if q := k.path(p); q != nil {
+			via = q.id.Short()
+			p.noRoute = never
+		}
+		k.trace(TraceRoute, p.id, netip.AddrPort{}, "via "+via)
+		p.mux.PathChanged(k.now)
+		k.touch(p)
+	}
+}
+
+// liveness does what the failure detector of a neighbour asks for.
+func (k *Kernel) liveness(p *peer, a liveness.Action) {
+	if a == liveness.Probe {
+		p.pingToken++
+		p.mux.Control(wire.AppendPing(nil, wire.Ping{Token: p.pingToken}))
+		p.probes++ // goes to the neighbour itself, whatever the routes say
+		k.touch(p)
+	}
+	k.livenessChanged(p)
+}
+
+// livenessChanged acts on a change of the detector's verdict.
+func (k *Kernel) livenessChanged(p *peer) {
+	if p.det == nil || p.det.State() == p.state {
+		return
+	}
+	p.state = p.det.State()
+	switch p.state {
+	case liveness.Alive:
+		k.table.NeighborSuspect(p.num, false, k.now)
+		k.trace(TraceAlive, p.id, p.addr, "")
+	case liveness.Suspect:
+		k.table.NeighborSuspect(p.num, true, k.now)
+		k.trace(TraceSuspect, p.id, p.addr, "")
+		p.mux.PathChanged(k.now)
+	case liveness.Dead:
+		k.trace(TraceDead, p.id, p.addr, "")
+		k.notDirect(p)
+		if _, ok := k.table.Lookup(p.rid); !ok {
+			k.peerDown(p, sdk.DownDead)
+		}
+	}
+}
+
+// measured feeds a new round trip to the detector and, once a second, to the
+// route table.
+func (k *Kernel) measured(p *peer) {
+	if p.det == nil {
+		return
+	}
+	srtt, rttvar, _ := p.mux.RTT()
+	p.det.RTT(srtt, rttvar)
+	if k.now >= p.costNext {
+		p.costNext = k.now + time.Second
+		k.table.NeighborCost(p.num, k.linkCost(p), k.now)
+		p.det.SetActive(k.now-p.lastRelay < 10*time.Second && p.lastRelay > 0)
+	}
+}
