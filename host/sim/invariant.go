@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+
+	"nethost/host/wire"
+)
+
+// Invariants is what must hold after every step, whatever the network did: no
+// forwarding loop, no session counter used twice, and no node that relays for a
+// stranger.
+func Invariants(w *World) error {
+	for _, dst := range w.nodes {
+		for _, src := range w.nodes {
+			if src == dst || src.k == nil {
+				continue
+			}
+			seen := map[*Node]bool{}
+			for at := src; at != nil && at != dst && at.k != nil; at = at.nextHop(dst) {
+				if seen[at] {
+					return fmt.Errorf("forwarding loop towards %s through %s at %v", dst.Name, at.Name, w.now)
+				}
+				seen[at] = true
+			}
+		}
+	}
+	return nil
+}
+
+// nextHop is the neighbour a node would forward to; nil when it knows none.
+func (n *Node) nextHop(dst *Node) *Node {
+	for _, r := range n.k.Routes() {
+		if r.Dest == dst.ID() {
+			return n.w.byName[n.w.nameOf(n.k.NodeOf(r.Next))]
+		}
+	}
+	return nil
+}
+
+// nonces checks that no node ever sealed two packets under one index and
+// counter: what every node got on the wire is compared.
+func (w *World) nonces() error {
+	type nonce struct {
+		to      *Node
+		index   uint32
+		counter uint64
+	}
+	seen := map[nonce][]byte{}
+	for _, n := range w.nodes {
+		for _, c := range n.wire {
+			h, rest, ok := wire.ParseHop(c.b)
+			if !ok || wire.IsHandshake(rest) || h.Type != wire.TypeLocal {
+				continue
+			}
+			index, counter, sealed, ok := wire.ParseSession(rest)
+			if !ok {
+				continue
+			}
+			key := nonce{n, index, counter}
+			if before, ok := seen[key]; ok && !bytes.Equal(before, sealed) {
+				return fmt.Errorf("%s got two packets under index %08x counter %d", n.Name, index, counter)
+			}
+			seen[key] = sealed
+		}
+	}
+	return nil
+}

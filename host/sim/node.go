@@ -1,0 +1,273 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/kernel"
+	"nethost/sdk"
+	"nethost/sdk/abi"
+)
+
+// Node is one kernel and what surrounds it.
+type Node struct {
+	Name  string
+	Addr  netip.AddrPort
+	w     *World
+	cfg   NodeConfig
+	inc   uint64
+	k     *kernel.Kernel // nil while the node is down
+	out   kernel.Output
+	todo  []kernel.Input // jobs and effects that a step gave rise to
+	mods  []*moduleRun
+	armed time.Duration // earliest deadline queued
+	life  int           // counts starts: queued events of an earlier life do nothing
+	apps  map[uint64]*App
+	next  uint64
+	wire  []capture
+	trace []string
+}
+
+// App is an application's stream.
+type App struct {
+	Opened, FIN bool
+	Data        []byte
+	Err         string
+	Credit      uint64
+}
+
+// moduleRun is a module with its mailbox, run inline.
+type moduleRun struct {
+	m     sdk.Module
+	w     abi.Writer // effects
+	env   *sdk.Env
+	queue []sdk.Event
+	seq   uint64
+}
+
+// ID is the node's identity.
+func (n *Node) ID() sdk.NodeID { return KeyOf(n.Name).ID() }
+
+// Kernel gives access to listings and counters; nil while the node is down.
+func (n *Node) Kernel() *kernel.Kernel { return n.k }
+
+// start brings the node up under the next incarnation.
+func (n *Node) start() error {
+	n.inc++
+	n.life++
+	key := KeyOf(n.Name)
+	static := identity.NewStatic(key, seedOf("static", n.Name, fmt.Sprint(n.inc)), n.inc)
+	table, names := tableOf(n.cfg.Modules)
+	k, err := kernel.New(kernel.Config{Key: key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
+		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
+	if err != nil {
+		return err
+	}
+	n.k, n.armed, n.apps, n.mods = k, 1<<62, map[uint64]*App{}, nil
+	for slot, m := range n.cfg.Modules {
+		r := &moduleRun{m: m}
+		r.env = sdk.NewEnv(&r.w)
+		n.mods = append(n.mods, r)
+		start := sdk.Start{Reason: sdk.StartFresh, Self: n.ID()}
+		r.queue = append(r.queue, sdk.Event{Kind: sdk.EvStart, Payload: sdk.AppendStart(nil, start)})
+		n.step(kernel.Input{Kind: kernel.InModuleUp, Slot: slot})
+	}
+	n.step(kernel.Input{Kind: kernel.InTick})
+	return nil
+}
+
+// Kill stops the node without a word; Stop says goodbye first.
+func (n *Node) Kill() { n.k = nil; n.life++ }
+
+// Stop says goodbye to the neighbours and ends the node.
+func (n *Node) Stop() {
+	if n.k != nil {
+		n.step(kernel.Input{Kind: kernel.InShutdown})
+		n.Kill()
+	}
+}
+
+// Restart brings a dead node back with the same identity.
+func (n *Node) Restart() error {
+	if n.k != nil {
+		n.Kill()
+	}
+	return n.start()
+}
+
+// Dial makes the node keep a session with another's address.
+func (n *Node) Dial(to *Node) {
+	n.step(kernel.Input{Kind: kernel.InDial, From: to.Addr})
+}
+
+// SetModules replaces the modules of a running node: ids come and go.
+func (n *Node) SetModules(mods []sdk.Module) {
+	for slot := range n.mods {
+		n.step(kernel.Input{Kind: kernel.InModuleDown, Slot: slot})
+	}
+	n.mods = nil
+	n.cfg.Modules = mods
+	table, _ := tableOf(mods)
+	for _, m := range mods {
+		r := &moduleRun{m: m}
+		r.env = sdk.NewEnv(&r.w)
+		n.mods = append(n.mods, r)
+	}
+	n.step(kernel.Input{Kind: kernel.InTable, Table: table})
+	for slot := range mods {
+		n.step(kernel.Input{Kind: kernel.InModuleUp, Slot: slot})
+	}
+}
+
+// Open opens an application's stream to the module of another node.
+func (n *Node) Open(to sdk.NodeID, id sdk.ID, method string) *App {
+	n.next++
+	a := &App{}
+	n.apps[n.next] = a
+	n.step(kernel.Input{Kind: kernel.InAppOpen, App: n.next, Node: to, ID: id, Open: sdk.Open{Method: method}})
+	return a
+}
+
+// Write writes bytes of an application's stream.
+func (n *Node) Write(a *App, b []byte, fin bool) {
+	for num, x := range n.apps {
+		if x == a {
+			a.Credit -= min(a.Credit, uint64(len(b)))
+			n.step(kernel.Input{Kind: kernel.InAppWrite, App: num, Data: b, FIN: fin})
+			return
+		}
+	}
+}
+
+func (n *Node) datagram(b []byte, from netip.AddrPort) {
+	n.step(kernel.Input{Kind: kernel.InDatagram, Datagram: b, From: from})
+}
+
+// step runs the kernel with an input and everything that follows from it at once:
+// jobs, module batches, and their effects.
+func (n *Node) step(in kernel.Input) {
+	if n.k == nil {
+		return
+	}
+	n.todo = append(n.todo, in)
+	if len(n.todo) > 1 {
+		return // an outer step takes it
+	}
+	for len(n.todo) > 0 {
+		in := n.todo[0]
+		n.k.Step(n.w.now, &in, &n.out)
+		n.perform()
+		n.todo = n.todo[1:]
+		if len(n.todo) == 0 {
+			n.runModules()
+		}
+	}
+	n.arm()
+}
+
+// perform does what a step wanted done.
+func (n *Node) perform() {
+	for _, d := range n.out.Datagrams {
+		n.w.transmit(n, d.To, d.Bytes)
+	}
+	for _, j := range n.out.Jobs {
+		j.Run()
+		n.todo = append(n.todo, kernel.Input{Kind: kernel.InJob, Job: j})
+	}
+	for _, d := range n.out.Deliveries {
+		ev := d.Event
+		ev.Payload = append([]byte(nil), ev.Payload...)
+		n.mods[d.Slot].queue = append(n.mods[d.Slot].queue, ev)
+	}
+	for _, t := range n.out.Trace {
+		line := string(t.Kind)
+		if m := n.w.nameOf(t.Node); m != "" {
+			line += " " + m
+		}
+		if t.Text != "" {
+			line += " (" + t.Text + ")"
+		}
+		n.trace = append(n.trace, line)
+		n.w.record("!", n, []byte(line))
+	}
+	for _, ev := range n.out.Apps {
+		n.appEvent(ev)
+	}
+}
+
+func (n *Node) appEvent(ev kernel.AppEvent) {
+	a := n.apps[ev.App]
+	if a == nil {
+		return
+	}
+	switch ev.Kind {
+	case kernel.AppOpened:
+		a.Opened, a.Credit = true, a.Credit+ev.N
+	case kernel.AppData:
+		a.Data = append(a.Data, ev.Data...)
+		a.FIN = ev.FIN
+		if len(ev.Data) > 0 && !ev.FIN {
+			n.todo = append(n.todo, kernel.Input{Kind: kernel.InAppCredit, App: ev.App, N: uint64(len(ev.Data))})
+		}
+	case kernel.AppCredit:
+		a.Credit += ev.N
+	case kernel.AppReset:
+		a.Err = ev.Code.String() + ": " + ev.Text
+		delete(n.apps, ev.App)
+	}
+}
+
+// runModules gives every module its queue as one batch and queues the effects.
+func (n *Node) runModules() {
+	for slot, r := range n.mods {
+		if len(r.queue) == 0 {
+			continue
+		}
+		take := min(len(r.queue), sdk.MaxBatchEvents-1)
+		events := append(append([]sdk.Event(nil), r.queue[:take]...), sdk.Event{Kind: sdk.EvFlush})
+		r.queue = r.queue[take:]
+		r.seq++
+		r.w.ResetEffects(r.seq)
+		r.env.Begin(n.w.now, 0)
+		for _, ev := range events {
+			r.m.Handle(r.env, ev)
+		}
+		_, rd, err := abi.Parse(append([]byte(nil), r.w.Bytes()...), sdk.MaxEffectBytes)
+		if err != nil {
+			panic(err) // our own writer wrote it
+		}
+		var effects []sdk.Effect
+		for e, ok := rd.NextEffect(); ok; e, ok = rd.NextEffect() {
+			effects = append(effects, e)
+		}
+		n.todo = append(n.todo, kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: effects})
+	}
+}
+
+// arm queues the next deadline, unless an earlier one is queued.
+func (n *Node) arm() {
+	next := max(n.k.NextDeadline(), n.w.now)
+	if next >= n.armed || next == 1<<63-1 {
+		return
+	}
+	n.armed = next
+	life := n.life
+	n.w.at(next, func() {
+		if n.life != life || n.armed != next {
+			return
+		}
+		n.armed = 1 << 62
+		n.step(kernel.Input{Kind: kernel.InTick})
+	})
+}
+
+func (w *World) nameOf(id sdk.NodeID) string {
+	for _, n := range w.nodes {
+		if n.ID() == id {
+			return n.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,172 @@
+package sim
+
+import (
+	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// World is a set of nodes, the network between them and a clock.
+type World struct {
+	now    time.Duration
+	rng    *rand.Rand
+	nodes  []*Node
+	byName map[string]*Node
+	byAddr map[netip.AddrPort]*Node
+	links  map[[2]*Node]*Link
+	queue  eventQueue
+	seq    uint64
+	hash   hash.Hash
+	check  func(*World) error // after every step, when set
+	err    error              // first invariant that failed
+}
+
+// New makes an empty world.
+func New(seed uint64) *World {
+	return &World{rng: rand.New(rand.NewPCG(seed, 0x6e6574686f7374)), byName: map[string]*Node{},
+		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*Link{}, hash: sha256.New(), now: time.Second}
+}
+
+// Now is the virtual time.
+func (w *World) Now() time.Duration { return w.now }
+
+// Node finds a node by name; nil when there is none.
+func (w *World) Node(name string) *Node { return w.byName[name] }
+
+// Hash sums up every datagram and event so far.
+func (w *World) Hash() string { return fmt.Sprintf("%x", w.hash.Sum(nil)[:8]) }
+
+// NodeConfig describes a node to be added.
+type NodeConfig struct {
+	Name    string
+	NoRelay bool
+	// Network tells networks apart: nodes of different ones share no key.
+	Network string
+	// Modules by slot.
+	Modules []sdk.Module
+}
+
+// Add adds a node and starts it. Its identity follows from its name.
+func (w *World) Add(cfg NodeConfig) (*Node, error) {
+	if w.byName[cfg.Name] != nil {
+		return nil, fmt.Errorf("node %s exists", cfg.Name)
+	}
+	n := &Node{Name: cfg.Name, cfg: cfg, w: w,
+		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(len(w.nodes) >> 8), byte(len(w.nodes))}), 7700)}
+	w.nodes = append(w.nodes, n)
+	w.byName[n.Name], w.byAddr[n.Addr] = n, n
+	return n, n.start()
+}
+
+// seedOf derives 32 bytes from words: identities and network keys of a world.
+func seedOf(words ...string) (s [32]byte) {
+	h := sha256.New()
+	for _, x := range words {
+		h.Write([]byte(x + "\x00"))
+	}
+	h.Sum(s[:0])
+	return s
+}
+
+// KeyOf is the identity of the node called name.
+func KeyOf(name string) *identity.Key { return identity.NewKey(seedOf("node", name)) }
+
+// entropy is the world's dice as a reader.
+type entropy struct{ rng *rand.Rand }
+
+func (e entropy) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(e.rng.Uint32())
+	}
+	return len(b), nil
+}
+
+// Run advances time by d, doing everything that falls due.
+func (w *World) Run(d time.Duration) error {
+	return w.RunUntil(w.now+d, nil)
+}
+
+// RunUntil advances to end, or until done reports true after a step.
+func (w *World) RunUntil(end time.Duration, done func() bool) error {
+	for w.err == nil {
+		if done != nil && done() {
+			return nil
+		}
+		if len(w.queue) == 0 || w.queue[0].at > end {
+			break
+		}
+		e := heap.Pop(&w.queue).(*event)
+		w.now = max(w.now, e.at)
+		e.do()
+		if w.check != nil && w.err == nil {
+			w.err = w.check(w)
+		}
+	}
+	if done == nil || !done() {
+		w.now = max(w.now, end)
+	}
+	return w.err
+}
+
+// Check sets an invariant that is tested after every step.
+func (w *World) Check(f func(*World) error) { w.check = f }
+
+// at queues something for a time.
+func (w *World) at(t time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.queue, &event{t, w.seq, do})
+}
+
+// record adds to the trace hash.
+func (w *World) record(kind string, n *Node, b []byte) {
+	var t [8]byte
+	binary.LittleEndian.PutUint64(t[:], uint64(w.now))
+	w.hash.Write(t[:])
+	w.hash.Write([]byte(kind + n.Name))
+	w.hash.Write(b)
+}
+
+type event struct {
+	at  time.Duration
+	seq uint64
+	do  func()
+}
+
+type eventQueue []*event
+
+func (q eventQueue) Len() int { return len(q) }
+func (q eventQueue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *eventQueue) Push(x any)   { *q = append(*q, x.(*event)) }
+func (q *eventQueue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return e
+}
+
+// tableOf makes the registry table of modules by slot.
+func tableOf(mods []sdk.Module) (*registry.Table, []string) {
+	t := registry.NewTable()
+	var names []string
+	for slot, m := range mods {
+		d := m.Describe()
+		names = append(names, d.Name)
+		for _, s := range d.Subprotocols {
+			t = t.With(registry.Entry{Line: registry.Line{ID: s.ID, Version: s.Version, MinPeer: s.MinPeer, Required: s.Required}, Slot: slot})
+		}
+	}
+	return t, names
+}
