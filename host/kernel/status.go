@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"nethost/host/identity"
 	"nethost/host/liveness"
 	"nethost/host/route"
 	"nethost/host/stream"
@@ -75,6 +76,15 @@ func (k *Kernel) Dials() []DialStatus {
 
 // Routes lists the route table, next hops as NodeIDs.
 func (k *Kernel) Routes() []route.Route { return k.table.Routes() }
+
+// NextHop is the neighbour a packet for a node would go to now.
+func (k *Kernel) NextHop(id sdk.NodeID) (sdk.NodeID, bool) {
+	n, ok := k.table.Lookup(identity.RIDOf(id))
+	if !ok {
+		return sdk.NodeID{}, false
+	}
+	return k.NodeOf(n), true
+}
 
 // NodeOf names the neighbour behind a route's handle.
 func (k *Kernel) NodeOf(n route.Neighbor) sdk.NodeID {

@@ -8,8 +8,7 @@ import (
 )
 
 // Invariants is what must hold after every step, whatever the network did: no
-// forwarding loop, no session counter used twice, and no node that relays for a
-// stranger.
+// forwarding loop.
 func Invariants(w *World) error {
 	for _, dst := range w.nodes {
 		for _, src := range w.nodes {
@@ -30,17 +29,17 @@ func Invariants(w *World) error {
 
 // nextHop is the neighbour a node would forward to; nil when it knows none.
 func (n *Node) nextHop(dst *Node) *Node {
-	for _, r := range n.k.Routes() {
-		if r.Dest == dst.ID() {
-			return n.w.byName[n.w.nameOf(n.k.NodeOf(r.Next))]
-		}
+	id, ok := n.k.NextHop(dst.ID())
+	if !ok {
+		return nil
 	}
-	return nil
+	return n.w.byName[n.w.nameOf(id)]
 }
 
-// nonces checks that no node ever sealed two packets under one index and
-// counter: what every node got on the wire is compared.
-func (w *World) nonces() error {
+// Nonces checks that no node ever sealed two packets under one index and
+// counter: what every node got on the wire is compared. It costs much: call it
+// once, at the end.
+func Nonces(w *World) error {
 	type nonce struct {
 		to      *Node
 		index   uint32

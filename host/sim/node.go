@@ -15,6 +15,7 @@ import (
 type Node struct {
 	Name  string
 	Addr  netip.AddrPort
+	key   *identity.Key
 	w     *World
 	cfg   NodeConfig
 	inc   uint64
@@ -48,7 +49,7 @@ type moduleRun struct {
 }
 
 // ID is the node's identity.
-func (n *Node) ID() sdk.NodeID { return KeyOf(n.Name).ID() }
+func (n *Node) ID() sdk.NodeID { return n.key.ID() }
 
 // Kernel gives access to listings and counters; nil while the node is down.
 func (n *Node) Kernel() *kernel.Kernel { return n.k }
@@ -57,10 +58,9 @@ func (n *Node) Kernel() *kernel.Kernel { return n.k }
 func (n *Node) start() error {
 	n.inc++
 	n.life++
-	key := KeyOf(n.Name)
-	static := identity.NewStatic(key, seedOf("static", n.Name, fmt.Sprint(n.inc)), n.inc)
+	static := identity.NewStatic(n.key, seedOf("static", n.Name, fmt.Sprint(n.inc)), n.inc)
 	table, names := tableOf(n.cfg.Modules)
-	k, err := kernel.New(kernel.Config{Key: key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
+	k, err := kernel.New(kernel.Config{Key: n.key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
 		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
 	if err != nil {
 		return err

@@ -100,6 +100,9 @@ func TestScripts(t *testing.T) {
 			}
 			return out
 		})
+		if err := Nonces(first); err != nil {
+			t.Error(err)
+		}
 		if a, b := first.Hash(), second.Hash(); a != b {
 			t.Errorf("trace hash %s, then %s from the same seed", a, b)
 		}

@@ -60,7 +60,7 @@ func (w *World) Add(cfg NodeConfig) (*Node, error) {
 	if w.byName[cfg.Name] != nil {
 		return nil, fmt.Errorf("node %s exists", cfg.Name)
 	}
-	n := &Node{Name: cfg.Name, cfg: cfg, w: w,
+	n := &Node{Name: cfg.Name, key: KeyOf(cfg.Name), cfg: cfg, w: w,
 		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(len(w.nodes) >> 8), byte(len(w.nodes))}), 7700)}
 	w.nodes = append(w.nodes, n)
 	w.byName[n.Name], w.byAddr[n.Addr] = n, n
