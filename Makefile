@@ -1,0 +1,37 @@
+# Two commands matter: `make demo` shows the main job, `make test` proves it.
+export CGO_ENABLED = 0
+GO   ?= go
+DIST  = dist
+WASM  = echo counter
+PKGS  = $(DIST)/plugins
+
+.PHONY: build demo test vet fuzz bench proto clean
+
+build: ## the binary, the guests and the plugins, into dist/
+	@$(GO) build -trimpath -o $(DIST)/nethost ./cmd/nethost
+	@for m in $(WASM); do $(DIST)/nethost module build --quiet subprotocols/wasm/$$m --out $(PKGS)/$$m || exit 1; done
+	@$(DIST)/nethost module build --quiet plugins/hostinfo --out $(PKGS)/hostinfo
+	@$(DIST)/nethost module build --quiet plugins/echo --out $(DIST)/plugins-process/echo
+
+demo: build ## three nodes, three carriers, one relay that understands nothing
+	@$(DIST)/nethost demo
+
+test: vet ## all tests with their fuzz corpora, under the race detector where a C compiler exists
+	@if command -v $${CC:-cc} >/dev/null 2>&1; then CGO_ENABLED=1 $(GO) test -race -timeout 280s ./...; \
+	else echo "NO C COMPILER: TESTS RUN WITHOUT THE RACE DETECTOR"; $(GO) test -timeout 280s ./...; fi
+
+vet:
+	@$(GO) vet ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@./.ci/fuzz $${FUZZTIME:-30s}
+
+bench: build ## the project's own measurements
+	@$(DIST)/nethost bench all
+
+proto: ## regenerate the local API; needs protoc
+	@mkdir -p $(DIST)/tools && $(GO) build -o $(DIST)/tools/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
+	@PATH=$$PATH:$(DIST)/tools protoc -I . --go_out=. --go_opt=paths=source_relative --connect-go_out=. --connect-go_opt=paths=source_relative,package_suffix= sdk/client/nethostv1/nethost.proto
+
+clean:
+	@rm -rf $(DIST)

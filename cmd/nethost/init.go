@@ -1,0 +1,188 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nethost/host/identity"
+)
+
+const (
+	keyFile    = "node.key"
+	configFile = "config.toml"
+)
+
+const configTemplate = `# Configuration of a nethost node. Every key is shown with its default.
+# A key may also come from the environment (NETHOST_LISTEN, NETHOST_LOG__LEVEL)
+# or from a flag of ` + "`nethost run`" + `; flags win over the environment, which wins
+# over this file.
+
+# listen = "0.0.0.0:7700"     # UDP address; "[::]:7700" for both IPv6 and IPv4
+# peers = []                  # keep a session with: "NODEID@HOST:PORT" or "HOST:PORT"
+# relay = true                # forward packets of others
+# plugins = ""                # directory of module packages
+# network_key_file = ""       # default: network.key beside this file
+# open = false                # true: the published network key, anybody may join
+# socket = ""                 # local api; default: api.sock beside this file
+
+# [liveness]
+# dead = "150ms"              # silence after which a neighbour is given up
+
+# [log]
+# level = "info"              # debug, info, warn, error
+# format = "text"             # text, json
+
+# [modules]
+# unsigned = "refuse"         # "allow" loads modules that nobody signed
+# builtin = []                # compiled-in modules to run, such as ["echo"]
+
+# What a module may do is asked for in its module.toml and given here; nothing is
+# given by default.
+# [grants.counter]
+# state = "1MiB"              # key-value state, kept across restarts
+
+# [module.echo]
+# carrier = "builtin"         # run it compiled in instead of from its package
+`
+
+func initCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "make an identity, a network key and a commented config",
+		Long: `Makes the node's identity (node.key), the network key (network.key) and a
+commented config.toml in the data directory. Nothing that exists is overwritten.
+
+The nodes of one network share its key: make it once, and give the file to the
+others with --network-key.`,
+		Args: args(cobra.NoArgs),
+	}
+	networkKey := cmd.Flags().String("network-key", "", "take the network key from this file instead of making one")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		id, err := initNode(c.Data, *networkKey)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]string{"node": id, "data": c.Data})
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), id)
+		fmt.Fprintf(cmd.ErrOrStderr(), "nethost: made node %s in %s: start it with `nethost run --data %s`\n", id[:8], c.Data, c.Data)
+		return nil
+	}
+	return cmd
+}
+
+// initNode makes the files of a node and gives its NodeID.
+func initNode(data, networkKey string) (string, error) {
+	keyPath := filepath.Join(data, keyFile)
+	if _, err := os.Lstat(keyPath); err == nil {
+		return "", fmt.Errorf("%s exists: this node has an identity already; choose another directory with --data", keyPath)
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return "", err
+	}
+	var network identity.NetworkKey
+	if networkKey != "" {
+		var err error
+		if network, err = readNetworkKey(networkKey); err != nil {
+			return "", err
+		}
+	} else if _, err := io.ReadFull(rand.Reader, network[:]); err != nil {
+		return "", err
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(rand.Reader, seed[:]); err != nil {
+		return "", err
+	}
+	files := []struct {
+		name, text string
+		mode       fs.FileMode
+		keep       bool // an existing one is fine
+	}{
+		{"network.key", network.Text() + "\n", 0o600, true},
+		{configFile, configTemplate, 0o644, true},
+		{keyFile, hex.EncodeToString(seed[:]) + "\n", 0o600, false},
+	}
+	for _, f := range files {
+		if err := writeNew(filepath.Join(data, f.name), f.text, f.mode); err != nil && !(f.keep && errors.Is(err, fs.ErrExist)) {
+			return "", err
+		}
+	}
+	return identity.NewKey(seed).ID().String(), nil
+}
+
+// writeNew writes a file that must not exist yet.
+func writeNew(path, text string, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// readSecret reads a file that only its owner may read.
+func readSecret(path, what string) (string, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s %s does not exist: make one with `nethost init`", what, path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return "", fmt.Errorf("%s %s can be read by others (mode %04o): mend it with `chmod 600 %s`", what, path, mode, path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// readNodeKey reads the identity.
+func readNodeKey(data string) (*identity.Key, error) {
+	path := filepath.Join(data, keyFile)
+	text, err := readSecret(path, "node key")
+	if err != nil {
+		return nil, err
+	}
+	seed, err := hex.DecodeString(text)
+	if err != nil || len(seed) != 32 {
+		return nil, fmt.Errorf("node key %s is damaged: want 64 hexadecimal digits; restore it from a backup, or remove it and run `nethost init` for a new identity", path)
+	}
+	return identity.NewKey([32]byte(seed)), nil
+}
+
+func readNetworkKey(path string) (identity.NetworkKey, error) {
+	text, err := readSecret(path, "network key")
+	if err != nil {
+		return identity.NetworkKey{}, err
+	}
+	key, err := identity.ParseNetworkKey(text)
+	if err != nil {
+		return key, fmt.Errorf("network key %s: %w", path, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"nethost/sdk/client"
+	v1 "nethost/sdk/client/nethostv1"
+)
+
+// listing is a verb that asks the node one question and shows the answer.
+type listing struct {
+	use, short string
+	ask        func(ctx context.Context, c *client.Client) (proto.Message, error)
+	show       func(w io.Writer, m proto.Message)
+	ready      func(m proto.Message, n int) bool // for --wait N; nil: the answer itself
+	wait       string                            // what --wait waits for
+}
+
+func (l listing) command() *cobra.Command {
+	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: args(cobra.NoArgs)}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	wait := cmd.Flags().Int("wait", 0, "wait until "+l.wait)
+	within := cmd.Flags().Duration("within", 10*time.Second, "how long --wait waits")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		c, ctx := client.New(cfg.Socket), cmd.Context()
+		m, err := l.ask(ctx, c)
+		if cmd.Flags().Changed("wait") {
+			if werr := poll(ctx, *within, l.wait, func() bool {
+				m, err = l.ask(ctx, c)
+				return err == nil && (l.ready == nil || l.ready(m, *wait))
+			}); werr != nil {
+				return werr
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			b, err := protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true, UseProtoNames: true}.Marshal(m)
+			if err == nil {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+			}
+			return err
+		}
+		l.show(cmd.OutOrStdout(), m)
+		return nil
+	}
+	return cmd
+}
+
+// table prints rows under a head, columns aligned.
+func table(w io.Writer, head string, rows [][]string) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, strings.ReplaceAll(head, " ", "\t"))
+	for _, r := range rows {
+		for i, cell := range r {
+			if cell == "" {
+				r[i] = "-"
+			}
+		}
+		fmt.Fprintln(tw, strings.Join(r, "\t"))
+	}
+	tw.Flush()
+}
+
+func short(id string) string { return id[:min(8, len(id))] }
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+func milliseconds(ms float64) string {
+	if ms == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2fms", ms)
+}
+
+// size writes a number of bytes for people.
+func size(n uint64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1fGiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1fMiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1fKiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+func statusCommand() *cobra.Command {
+	return listing{use: "status", short: "who this node is and how it is", wait: "the node answers",
+		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Status(ctx) },
+		show: func(w io.Writer, m proto.Message) {
+			s := m.(*v1.StatusResponse)
+			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+			row := func(k string, v any) { fmt.Fprintf(tw, "%s\t%v\n", k, v) }
+			row("node", s.Node)
+			row("version", s.Version)
+			row("listen", s.Listen)
+			row("uptime", seconds(s.UptimeS))
+			row("incarnation", s.Incarnation)
+			row("relay", map[bool]string{true: "yes", false: "no"}[s.Relay])
+			if s.OpenNetwork {
+				row("network", "OPEN: the network key is published, anybody may join")
+			}
+			row("peers", s.Peers)
+			row("routes", s.Routes)
+			row("modules", fmt.Sprintf("%d ready of %d", s.ModulesReady, s.Modules))
+			row("packets", fmt.Sprintf("%d in, %d out", s.PacketsIn, s.PacketsOut))
+			row("forwarded", fmt.Sprintf("%d packets, %s", s.Forwarded, size(s.ForwardedBytes)))
+			row("delivered", fmt.Sprintf("%d messages", s.Delivered))
+			for _, d := range s.Dials {
+				if d.Error != "" {
+					row("dial "+d.Addr, d.Error)
+				}
+			}
+			for _, k := range sortedNames(s.Drops) {
+				row("dropped "+k, s.Drops[k])
+			}
+			tw.Flush()
+		}}.command()
+}
+
+func peersCommand() *cobra.Command {
+	return listing{use: "peers", short: "the nodes with a session, and how well they are reached", wait: "there are that many peers",
+		ask:   func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Peers(ctx) },
+		ready: func(m proto.Message, n int) bool { return len(m.(*v1.PeersResponse).Peers) >= n },
+		show: func(w io.Writer, m proto.Message) {
+			var rows [][]string
+			for _, p := range m.(*v1.PeersResponse).Peers {
+				rows = append(rows, []string{short(p.Node), p.State, p.Addr, short(p.Via), milliseconds(p.RttMs),
+					size(p.RxBytes), size(p.TxBytes), fmt.Sprint(p.LostPackets), fmt.Sprint(p.Streams), seconds(p.SessionAgeS)})
+			}
+			table(w, "NODE STATE ADDRESS VIA RTT RECEIVED SENT LOST STREAMS KEYS", rows)
+		}}.command()
+}
+
+func routesCommand() *cobra.Command {
+	return listing{use: "routes", short: "the destinations known, and through whom", wait: "there are that many routes",
+		ask:   func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Routes(ctx) },
+		ready: func(m proto.Message, n int) bool { return len(m.(*v1.RoutesResponse).Routes) >= n },
+		show: func(w io.Writer, m proto.Message) {
+			var rows [][]string
+			for _, r := range m.(*v1.RoutesResponse).Routes {
+				var alts []string
+				for _, a := range r.Alternates {
+					alts = append(alts, short(a))
+				}
+				rows = append(rows, []string{short(r.Node), short(r.Via), fmt.Sprint(r.Hops), fmt.Sprintf("%dus", r.MetricUs),
+					fmt.Sprint(r.Mtu), strings.Join(alts, ","), seconds(r.AgeS)})
+			}
+			table(w, "NODE VIA HOPS METRIC MTU ALTERNATES AGE", rows)
+		}}.command()
+}
+
+func sessionsCommand() *cobra.Command {
+	return listing{use: "sessions", short: "what was agreed with each peer, or why not", wait: "that many sessions are agreed",
+		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Sessions(ctx) },
+		ready: func(m proto.Message, n int) bool {
+			agreed := 0
+			for _, s := range m.(*v1.SessionsResponse).Sessions {
+				if s.Agreed {
+					agreed++
+				}
+			}
+			return agreed >= n
+		},
+		show: func(w io.Writer, m proto.Message) {
+			var rows [][]string
+			for _, s := range m.(*v1.SessionsResponse).Sessions {
+				if len(s.Ids) == 0 {
+					rows = append(rows, []string{short(s.Node), "", "", "", "", "", "", map[bool]string{true: "neither side has modules", false: "manifests have not met"}[s.Agreed]})
+				}
+				for _, a := range s.Ids {
+					rows = append(rows, []string{short(s.Node), a.Id, a.Module, a.Carrier, a.Ours, a.Theirs, a.Effective, a.Why})
+				}
+			}
+			table(w, "NODE ID MODULE CARRIER OURS THEIRS EFFECTIVE WHY-NOT", rows)
+		}}.command()
+}
+
+func modulesCommand() *cobra.Command {
+	return listing{use: "modules", short: "the modules of this node, those refused included", wait: "that many modules are ready",
+		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Modules(ctx) },
+		ready: func(m proto.Message, n int) bool {
+			ready := 0
+			for _, x := range m.(*v1.ModulesResponse).Modules {
+				if x.State == "ready" {
+					ready++
+				}
+			}
+			return ready >= n
+		},
+		show: func(w io.Writer, m proto.Message) {
+			r := m.(*v1.ModulesResponse)
+			var rows [][]string
+			for _, x := range r.Modules {
+				rows = append(rows, []string{x.Name, x.Release, x.Carrier, strings.Join(x.Ids, ","), x.State, fmt.Sprint(x.Restarts),
+					fmt.Sprint(x.Events), fmt.Sprint(x.Denied), fmt.Sprint(x.Dropped), strings.Join(x.Grants, ","), x.LastError})
+			}
+			table(w, "NAME RELEASE CARRIER IDS STATE RESTARTS EVENTS DENIED DROPPED GRANTS LAST-ERROR", rows)
+			for _, x := range r.Rejected {
+				where := x.File
+				if x.Line > 0 {
+					where = fmt.Sprintf("%s:%d", x.File, x.Line)
+				}
+				fmt.Fprintf(w, "refused %s: %s\n", where, x.Reason)
+			}
+		}}.command()
+}
+
+func sortedNames(m map[string]uint64) []string {
+	var names []string
+	for k := range m {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"nethost/host"
+	"nethost/host/identity"
+	"nethost/host/link"
+	"nethost/host/localapi"
+	"nethost/host/module"
+	"nethost/host/module/inproc"
+	"nethost/host/module/process"
+	"nethost/host/module/wasm"
+	"nethost/host/store"
+	"nethost/subprotocols/builtin"
+)
+
+// coreModules are the modules of this project that may hold core ids. Anybody
+// else needs an id of the vendor or experimental range.
+var coreModules = []string{"echo"}
+
+func runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "run a node",
+		Long: `Runs a node until SIGINT or SIGTERM, then says goodbye to its neighbours and
+ends with 0. The node's identity comes from the data directory (nethost init).`,
+		Args: args(cobra.NoArgs),
+	}
+	addRunFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		return runNode(cmd.Context(), c, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// runNode wires the house: it is the only place that sees every room.
+func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
+	log := newLogger(c, errOut)
+	cfg, err := hostConfig(c, log)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(filepath.Join(c.Data, "state.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	cfg.State = func(name string) module.State { return db.Module(name) }
+	// After the state is locked: a second process on one directory must not
+	// raise the count.
+	if cfg.Incarnation, err = store.Incarnation(c.Data); err != nil {
+		return err
+	}
+
+	rejected, err := loadModules(c, &cfg, log)
+	if err != nil {
+		return err
+	}
+	udp, err := link.ListenUDP(netip.MustParseAddrPort(c.Listen))
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("udp %s is in use: is another nethost running? choose another port with --listen", c.Listen)
+		}
+		return fmt.Errorf("udp %s: %w", c.Listen, err)
+	}
+	cfg.Link = udp
+	h, err := host.New(cfg)
+	if err != nil {
+		udp.Close()
+		return err
+	}
+	api, err := localapi.Listen(c.Socket, &backend{h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules})
+	if err != nil {
+		udp.Close()
+		return err
+	}
+	defer api.Close()
+	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
+	if err := h.Run(ctx); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// hostConfig reads identity, network key and peers.
+func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
+	key, err := readNodeKey(c.Data)
+	if err != nil {
+		return host.Config{}, err
+	}
+	guests, err := wasm.New(filepath.Join(c.Data, "cache"))
+	if err != nil {
+		return host.Config{}, err
+	}
+	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, Log: log,
+		Carriers: map[module.Kind]module.Carrier{
+			module.Builtin: inproc.New(builtin.All()),
+			module.Wasm:    guests,
+			module.Process: process.New(process.Options{}),
+		}}
+	if c.Open {
+		cfg.NetworkKey = identity.OpenNetworkKey()
+		log.Warn("OPEN NETWORK: the network key is published, so anybody may join, and relays are no secret to them; end-to-end encryption still holds")
+	} else if cfg.NetworkKey, err = readNetworkKey(c.NetworkKeyFile); err != nil {
+		return cfg, err
+	}
+	for _, p := range c.Peers {
+		addr, err := resolvePeer(p)
+		if err != nil {
+			return cfg, err
+		}
+		if addr.Node != key.ID() {
+			cfg.Peers = append(cfg.Peers, addr)
+		}
+	}
+	return cfg, nil
+}
+
+// loadModules reads the plugin directory and the compiled-in modules. A package
+// that is refused is told on stderr and in the listing; the others start.
+func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Rejection, error) {
+	opts := module.Options{Unsigned: c.Unsigned, Core: coreModules, Grants: c.Grants, Overrides: c.Overrides, Builtin: builtin.All()}
+	var rejected []module.Rejection
+	if c.Plugins != "" {
+		var err error
+		if cfg.Modules, rejected, err = module.Load(c.Plugins, opts); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range c.Builtin {
+		factory := builtin.All()[name]
+		if factory == nil {
+			return nil, usageError{fmt.Errorf("modules.builtin: no compiled-in module %q: there is %v", name, slices.Sorted(maps.Keys(builtin.All())))}
+		}
+		if slices.ContainsFunc(cfg.Modules, func(s module.Spec) bool { return s.Name == name }) {
+			continue // its package is there already
+		}
+		cfg.Modules = append(cfg.Modules, module.BuiltinSpec(name, factory().Describe(), opts))
+	}
+	for _, r := range rejected {
+		log.Error("module refused", "file", r.File, "line", r.Line, "reason", r.Reason)
+	}
+	return rejected, nil
+}
+
+func newLogger(c *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // checked when the configuration was read
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

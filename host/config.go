@@ -1,0 +1,73 @@
+package host
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"nethost/host/identity"
+	"nethost/host/link"
+	"nethost/host/module"
+	"nethost/sdk"
+)
+
+// PeerAddr is an address to keep a session with.
+type PeerAddr struct {
+	Addr netip.AddrPort
+	Node sdk.NodeID // who must answer there; zero: whoever knows the network key
+}
+
+// Config is what New needs. Zero fields take the stated default.
+type Config struct {
+	// Key is the node's identity. Required.
+	Key *identity.Key
+	// NetworkKey admits to the network. Required.
+	NetworkKey identity.NetworkKey
+	// Incarnation counts the starts of this identity; it must be higher than
+	// at any start before. Required, see store.Incarnation.
+	Incarnation uint64
+	// Link carries datagrams. Required; Close closes it.
+	Link link.Link
+	// Peers are kept connected. Default none.
+	Peers []PeerAddr
+	// Modules are the accepted packages, as module.Load gives them.
+	Modules []module.Spec
+	// Carriers open them, by kind. A module of a kind that is missing fails.
+	Carriers map[module.Kind]module.Carrier
+	// State gives the key-value state of a module by name. Default: none, and
+	// no module gets the grant.
+	State func(name string) module.State
+	// NoRelay refuses to forward for others. Default false.
+	NoRelay bool
+	// DeadAfter is the silence after which a neighbour is dead. Default 150 ms.
+	DeadAfter time.Duration
+	// WaveInterval is the base interval of pingwaves. Default 15 s.
+	WaveInterval time.Duration
+	// Log gets what an operator should see. Default: discarded.
+	Log *slog.Logger
+	// Entropy gives random bytes. Default crypto/rand.
+	Entropy io.Reader
+}
+
+func (c *Config) fill() error {
+	var faults []error
+	if c.Key == nil {
+		faults = append(faults, errors.New("host: Config.Key is missing"))
+	}
+	if c.Link == nil {
+		faults = append(faults, errors.New("host: Config.Link is missing"))
+	}
+	if c.Incarnation == 0 {
+		faults = append(faults, errors.New("host: Config.Incarnation must be at least 1"))
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,85 @@
+package localapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"nethost/sdk/client/nethostv1"
+)
+
+// maxSocketPath is what a unix socket address can hold (sun_path), in bytes.
+const maxSocketPath = 107
+
+// Server serves the local API.
+type Server struct {
+	lis  net.Listener
+	http *http.Server
+	path string
+}
+
+// Listen makes the socket, mode 0600, and serves b on it until Close. A socket
+// left behind by a dead node is replaced; one on which somebody answers is an
+// error.
+func Listen(path string, b Backend) (*Server, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("local api: socket path %s is longer than %d bytes: choose a shorter one with socket = \"...\"", path, maxSocketPath)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// The mode must be right from the first moment: a chmod after listen
+	// leaves a window in which others may connect.
+	old := syscall.Umask(0o177)
+	lis, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("local api: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}))
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &Server{lis: lis, path: path, http: &http.Server{Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}}
+	go s.http.Serve(lis)
+	return s, nil
+}
+
+// Path is where the socket is.
+func (s *Server) Path() string { return s.path }
+
+// Close ends the API: running calls get a moment, then are cut.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+	os.Remove(s.path)
+	return nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return os.MkdirAll(filepath.Dir(path), 0o700)
+	}
+	if err != nil {
+		return fmt.Errorf("local api: %w", err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("local api: %s exists and is no socket: remove it, or choose another with socket = \"...\"", path)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return fmt.Errorf("local api: another nethost answers on %s: stop it, or give this node its own data directory", path)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,177 @@
+package host
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"nethost/host/kernel"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+const never = time.Duration(math.MaxInt64)
+
+// step runs the kernel with one input and flushes.
+func (h *Host) step(set func(in *kernel.Input)) {
+	h.mu.Lock()
+	set(&h.in)
+	h.stepLocked()
+	h.mu.Unlock()
+}
+
+// stepLocked runs the kernel with h.in, does what it wants done, and arms the
+// timer. A kernel with more to send at once is stepped again right away, but not
+// for ever: the timer continues, so that datagrams get their turn.
+func (h *Host) stepLocked() {
+	if h.down {
+		return
+	}
+	now := h.Now()
+	h.k.Step(now, &h.in, &h.out)
+	h.flush()
+	for range 8 {
+		if h.k.NextDeadline() > now {
+			break
+		}
+		now = h.Now()
+		h.in = kernel.Input{Kind: kernel.InTick}
+		h.k.Step(now, &h.in, &h.out)
+		h.flush()
+	}
+	h.in = kernel.Input{}
+	if next := h.k.NextDeadline(); next < h.armed && h.timer != nil {
+		h.armed = next
+		h.timer.Reset(max(0, next-now))
+	}
+}
+
+// tick runs when a deadline came.
+func (h *Host) tick() {
+	h.mu.Lock()
+	h.armed = never
+	h.in = kernel.Input{Kind: kernel.InTick}
+	h.stepLocked()
+	h.mu.Unlock()
+	h.mods.RunInline()
+}
+
+// flush does what a Step wanted done, while its slices are valid.
+func (h *Host) flush() {
+	for i := range h.out.Datagrams {
+		d := &h.out.Datagrams[i]
+		// An error is one lost datagram, which the protocol survives.
+		_ = h.cfg.Link.Write(d.Bytes, d.To)
+	}
+	for i := range h.out.Deliveries {
+		d := &h.out.Deliveries[i]
+		h.mods.Deliver(d.Slot, d.Event)
+	}
+	for i := range h.out.Apps {
+		h.appEvent(&h.out.Apps[i])
+	}
+	for _, j := range h.out.Jobs {
+		h.jobs <- j // never blocks: the kernel bounds its jobs below the capacity
+	}
+	for i := range h.out.Trace {
+		h.traced(h.out.Trace[i])
+	}
+}
+
+func (h *Host) traced(t kernel.Trace) {
+	var who string
+	if !t.Node.IsZero() {
+		who = t.Node.Short()
+	} else if t.Addr.IsValid() {
+		who = t.Addr.String()
+	}
+	switch t.Kind {
+	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceUnsupport, kernel.TraceDead:
+		h.cfg.Log.Warn(string(t.Kind), "peer", who, "detail", t.Text)
+	default:
+		h.cfg.Log.Debug(string(t.Kind), "peer", who, "detail", t.Text)
+	}
+	for c := range h.watch {
+		select {
+		case c <- t:
+		default: // a watcher that does not keep up misses events
+		}
+	}
+}
+
+// Apply takes the network effects of a module (module.Host).
+func (h *Host) Apply(slot int, effects []sdk.Effect) {
+	h.mu.Lock()
+	h.in = kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: effects}
+	h.stepLocked()
+	h.mu.Unlock()
+}
+
+// Up notes that a fresh instance takes events (module.Host): its ids join the
+// manifest, and it hears of the peers that are there.
+func (h *Host) Up(slot int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.table
+	for _, s := range h.cfg.Modules[slot].Subprotocols {
+		if _, ok := t.Lookup(s.ID, s.Version.Major); !ok {
+			t = t.With(registry.Entry{Line: registry.Line{ID: s.ID, Version: s.Version, MinPeer: s.MinPeer, Required: s.Required}, Slot: slot})
+		}
+	}
+	h.setTable(t)
+	h.in = kernel.Input{Kind: kernel.InModuleUp, Slot: slot}
+	h.stepLocked()
+}
+
+// Down notes that an instance died (module.Host). Its ids stay in the manifest
+// while a restart is coming.
+func (h *Host) Down(slot int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.in = kernel.Input{Kind: kernel.InModuleDown, Slot: slot}
+	h.stepLocked()
+}
+
+// Gone notes that no instance follows (module.Host): the module's ids leave the
+// manifest, and peers hear of it.
+func (h *Host) Gone(slot int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.setTable(h.table.Without(slot))
+}
+
+func (h *Host) setTable(t *registry.Table) {
+	if t == h.table {
+		return
+	}
+	h.table = t
+	h.in = kernel.Input{Kind: kernel.InTable, Table: t}
+	h.stepLocked()
+}
+
+// Watch subscribes to trace events until cancel is called. A slow reader misses
+// events rather than slow the node.
+func (h *Host) Watch() (events <-chan kernel.Trace, cancel func()) {
+	c := make(chan kernel.Trace, 256)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down {
+		close(c)
+		return c, func() {}
+	}
+	h.watch[c] = struct{}{}
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.watch[c]; ok {
+			delete(h.watch, c)
+			close(c)
+		}
+	}
+}
+
+// methodOf splits "module.method"; the method may be missing.
+func methodOf(s string) (name, method string) {
+	name, method, _ = strings.Cut(s, ".")
+	return name, method
+}

@@ -1,0 +1,54 @@
+package module
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"nethost/host/store"
+	"nethost/sdk"
+)
+
+// Host is what the modules need of a node. Its methods take the node's lock, so
+// no lock that Deliver needs is held while one of them is called.
+type Host interface {
+	// Apply does the network effects of a module that passed its gate (Send,
+	// Connect, Stream*, Timer), in order. The payloads are borrowed.
+	Apply(slot int, effects []sdk.Effect)
+	// Up says that a fresh instance takes events.
+	Up(slot int)
+	// Down says that the instance died: its streams are reset and its timers
+	// vanish. Another one follows, unless Gone does.
+	Down(slot int)
+	// Gone says that no instance follows: the module is in quarantine or
+	// cannot run, and its ids leave the manifest.
+	Gone(slot int)
+}
+
+// State is the key-value state of one module. store.Bucket is one.
+type State interface {
+	// Load visits every entry. The slices are valid during the call.
+	Load(visit func(key, val []byte)) error
+	// Apply makes all changes or none; they survive the death of the process.
+	Apply(ops []store.Op) error
+	// Sync makes everything applied so far survive the loss of power.
+	Sync() error
+}
+
+// Config is what a Manager works with. Only Secret may be nil, and State when no
+// module is granted state.
+type Config struct {
+	Host     Host
+	Carriers map[Kind]Carrier
+	// State gives a module's state by the module's name.
+	State func(name string) State
+	// Clock is monotonic time since an origin that stays.
+	Clock func() time.Duration
+	Self  sdk.NodeID
+	Log   *slog.Logger
+	// Entropy is read by one goroutine at a time.
+	Entropy io.Reader
+	// Secret derives a module's key for encryption at rest from the node's
+	// own. Without it the grant secret is not there.
+	Secret func(publisher, name string) [32]byte
+}

@@ -1,0 +1,92 @@
+// Package inproc is the carrier of builtin modules: a Go value in this process.
+//
+// A panic of the module is caught and ends the instance; a fatal error of the Go
+// runtime takes the host with it, which is what the other carriers are for. Work
+// runs on a bounded pool.
+package inproc
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"nethost/host/module"
+	"nethost/sdk"
+	"nethost/sdk/abi"
+)
+
+// workers bounds the Work that one module has running at once.
+const workers = 4
+
+// Carrier opens builtin modules by name.
+type Carrier struct{ factories map[string]func() sdk.Module }
+
+var _ module.Carrier = (*Carrier)(nil)
+
+// New returns the carrier of the given modules. Each restart calls the factory
+// anew, so that nothing of a crashed instance lives on.
+func New(factories map[string]func() sdk.Module) *Carrier { return &Carrier{factories} }
+
+// Open makes an instance.
+func (c *Carrier) Open(_ context.Context, s module.Spec) (module.Instance, error) {
+	factory := c.factories[s.Name]
+	if factory == nil {
+		return nil, fmt.Errorf("no module %q is compiled in: set carrier to that of its package, or use a build that has it", s.Name)
+	}
+	return &instance{d: abi.NewDispatcher(factory()), post: s.Post, slots: make(chan struct{}, workers)}, nil
+}
+
+// instance is one living module.
+type instance struct {
+	d     *abi.Dispatcher
+	post  func([]byte)
+	slots chan struct{} // one token a running Work
+	wg    sync.WaitGroup
+	dead  bool
+}
+
+// Deliver runs a batch on the caller's goroutine.
+func (i *instance) Deliver(batch []byte) (effects []byte, err error) {
+	if i.dead {
+		return nil, module.ErrGone
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			i.dead = true
+			effects, err = nil, fmt.Errorf("%w: panic: %v\n%s", module.ErrTrap, r, debug.Stack())
+		}
+	}()
+	if err := i.d.Run(batch); err != nil {
+		i.dead = true
+		return nil, fmt.Errorf("%w: %w", module.ErrProtocol, err)
+	}
+	for _, w := range i.d.TakeWork() {
+		i.wg.Go(func() { i.work(w) })
+	}
+	if effects, err = i.d.Effects(); err != nil {
+		i.dead = true
+		return nil, fmt.Errorf("%w: %w", module.ErrProtocol, err)
+	}
+	return effects, nil
+}
+
+// work runs one slow function and posts what it returns. A panic there posts
+// nothing: the module waits for a Posted that does not come, and its own timers
+// are there for that.
+func (i *instance) work(w sdk.Work) {
+	i.slots <- struct{}{}
+	defer func() {
+		<-i.slots
+		_ = recover() // the stack of a module's own function is its author's business
+	}()
+	if b, ok := abi.AppendPost(nil, w.Ref, w.Do()); ok && i.post != nil {
+		i.post(b)
+	}
+}
+
+// Close ends the instance. Work that runs finishes, and its result is dropped by
+// the supervisor.
+func (i *instance) Close() error {
+	return nil
+}

@@ -1,0 +1,48 @@
+package process
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"lukechampine.com/blake3"
+)
+
+// checkedFile opens the artifact and compares its digest. The file stays open at
+// its start.
+func checkedFile(path string, want [32]byte) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open its program: %w", err)
+	}
+	if err := check(f, path, want); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func check(f *os.File, path string, want [32]byte) error {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", path)
+	case !executable(info.Mode()):
+		return fmt.Errorf("%s is not executable: chmod +x %s", path, path)
+	case want == [32]byte{}:
+		return fmt.Errorf("%s has no digest to check it against: put blake3 into module.toml", path)
+	}
+	h := blake3.New(32, nil)
+	if _, err := io.Copy(h, f); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	if got := [32]byte(h.Sum(nil)); got != want {
+		return fmt.Errorf("%s has BLAKE3 digest %x, expected %x: it was changed after it was accepted; if you meant that, write the new digest into %s",
+			path, got, want, filepath.Join(filepath.Dir(path), "module.toml"))
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return err
+}

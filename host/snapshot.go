@@ -1,0 +1,77 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"nethost/host/kernel"
+	"nethost/host/module"
+	"nethost/host/route"
+	"nethost/registry"
+	"nethost/sdk"
+)
+
+// Snapshot is the state of a node for listings, taken under the lock.
+type Snapshot struct {
+	Node        sdk.NodeID
+	Incarnation uint64
+	Addr        netip.AddrPort
+	Uptime      time.Duration
+	Relay       bool
+	Counters    kernel.Counters
+	Peers       []kernel.PeerStatus
+	Dials       []kernel.DialStatus
+	Routes      []Route
+	Manifest    registry.Manifest
+	Modules     []module.Info
+}
+
+// Route is a route with its next hops named.
+type Route struct {
+	route.Route
+	Via  sdk.NodeID
+	Alts []sdk.NodeID
+}
+
+// Snapshot gives the state of the node now.
+func (h *Host) Snapshot() Snapshot {
+	mods := h.mods.List()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.Now()
+	s := Snapshot{Node: h.k.Self(), Incarnation: h.cfg.Incarnation, Addr: h.cfg.Link.LocalAddr(), Uptime: now,
+		Relay: !h.cfg.NoRelay, Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
+		Manifest: h.k.Manifest(), Modules: mods}
+	for _, r := range h.k.Routes() {
+		hr := Route{Route: r, Via: h.k.NodeOf(r.Next)}
+		for _, a := range r.Alternates {
+			hr.Alts = append(hr.Alts, h.k.NodeOf(a))
+		}
+		s.Routes = append(s.Routes, hr)
+	}
+	return s
+}
+
+// Resolve finds the subprotocol id and method behind what a user typed: a module
+// name ("echo"), a module and method ("counter.add"), or an id ("0x1001").
+func (h *Host) Resolve(name string) (sdk.ID, string, error) {
+	if strings.HasPrefix(name, "0x") {
+		id, method := methodOf(name)
+		n, err := sdk.ParseID(id)
+		return n, method, err
+	}
+	mod, method := methodOf(name)
+	var known []string
+	for _, s := range h.cfg.Modules {
+		if s.Name == mod {
+			return s.Subprotocols[0].ID, method, nil
+		}
+		known = append(known, s.Name)
+	}
+	if len(known) == 0 {
+		return 0, "", fmt.Errorf("no module %q: this node has none; give an id such as 0x0007, or start it with --plugins DIR", mod)
+	}
+	return 0, "", fmt.Errorf("no module %q on this node: it has %s", mod, strings.Join(known, ", "))
+}
