@@ -187,13 +187,18 @@ func (k *Kernel) trace(kind TraceKind, node sdk.NodeID, addr netip.AddrPort, tex
 	k.out.Trace = append(k.out.Trace, Trace{kind, node, addr, text})
 }
 
-// shutdown says goodbye to every peer. The node answers nothing afterwards.
+// shutdown says goodbye to every peer, the neighbours last: they forward the
+// others' goodbyes until they have heard their own. The node answers nothing
+// afterwards.
 func (k *Kernel) shutdown() {
 	k.down = true
-	for _, p := range k.byNum {
-		if p != nil && p.cur != nil {
-			p.mux.Control(wire.AppendGoodbye(nil, wire.Goodbye{Reason: uint8(sdk.DownGoodbye)}))
-			k.touch(p)
+	for _, direct := range []bool{false, true} {
+		for _, p := range k.byNum {
+			if p != nil && p.cur != nil && (p.det != nil) == direct {
+				p.mux.Control(wire.AppendGoodbye(nil, wire.Goodbye{Reason: uint8(sdk.DownGoodbye)}))
+				p.dirty = false
+				k.flush(p)
+			}
 		}
 	}
 }

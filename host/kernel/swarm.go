@@ -32,6 +32,12 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 			k.table.Verified(n, &w, good, k.now)
 			if !good {
 				k.drop(DropWave)
+				return
+			}
+			// A wave of a higher incarnation: the node restarted, and our
+			// session with it leads nowhere.
+			if q := k.peers[w.Origin]; q != nil && q.cur != nil && w.Incarnation > q.incarnation {
+				k.dialPeer(q)
 			}
 		})
 	default:
