@@ -77,9 +77,9 @@ var floors = []struct {
 	prefix string
 	floor  int
 }{
-	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/sdktest", 1}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
+	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/sdktest", 2}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
 	{"registry", 1}, {"host/link", 0}, {"host/internal", 0},
-	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 2}, {"host/liveness", 1}, {"host/store", 1},
+	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/store", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
 	{"host/kernel", 4}, {"host/sim", 7}, {"host", 6},
 	{"subprotocols/builtin/", 1}, {"subprotocols/builtin", 2}, {"subprotocols/wasm", 3}, {"plugins", 3}, {"cmd", 8},
@@ -245,7 +245,8 @@ func TestArchitecture(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if p.rel() != "" && regexp.MustCompile(`\btime\.Sleep\(`).Match(b) {
+				bubble := strings.Contains(string(b), `"testing/synctest"`) // a sleep there costs no real time
+				if p.rel() != "" && !bubble && regexp.MustCompile(`\btime\.Sleep\(`).Match(b) {
 					t.Errorf("%s/%s sleeps: a test that sleeps measures the machine; wait for a condition or use testing/synctest", p.rel(), f)
 				}
 			}

@@ -1,0 +1,93 @@
+package host_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"nethost/host"
+	"nethost/host/identity"
+	"nethost/host/link"
+	"nethost/host/module"
+	"nethost/host/module/inproc"
+	"nethost/sdk"
+	"nethost/subprotocols/builtin/echo"
+)
+
+// node runs a host with echo over real UDP until the test ends.
+func node(b testing.TB, name string, peers ...host.PeerAddr) (*host.Host, host.PeerAddr) {
+	b.Helper()
+	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	factories := map[string]func() sdk.Module{"echo": echo.New}
+	h, err := host.New(host.Config{Key: identity.NewKey(sha256.Sum256([]byte(name))), NetworkKey: sha256.Sum256([]byte("bench")), Incarnation: 1,
+		Link: l, Peers: peers, Carriers: map[module.Kind]module.Carrier{module.Builtin: inproc.New(factories)},
+		Modules: []module.Spec{module.BuiltinSpec("echo", echo.New().Describe(), module.Options{})}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	})
+	return h, host.PeerAddr{Addr: l.LocalAddr(), Node: h.Self()}
+}
+
+// transfer streams b.N pieces of 64 KiB to an echo and back.
+func transfer(b *testing.B, a *host.Host, to sdk.NodeID) {
+	s, err := a.Open(context.Background(), host.Target{Node: to, ID: 7})
+	for range 1000 { // the module is still starting
+		if err == nil {
+			break
+		}
+		runtime.Gosched()
+		s, err = a.Open(context.Background(), host.Target{Node: to, ID: 7})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	piece := make([]byte, 64<<10)
+	b.SetBytes(int64(len(piece)))
+	b.ResetTimer()
+	go func() {
+		for range b.N {
+			if _, err := s.Write(piece); err != nil {
+				return
+			}
+		}
+		s.CloseWrite()
+	}()
+	n, err := io.Copy(io.Discard, s)
+	if err != nil || n != int64(b.N*len(piece)) {
+		b.Fatalf("%d bytes came back: %v", n, err)
+	}
+}
+
+func BenchmarkStream(b *testing.B) {
+	b.Run("local", func(b *testing.B) {
+		h, _ := node(b, "a")
+		transfer(b, h, sdk.NodeID{})
+	})
+	b.Run("direct", func(b *testing.B) {
+		other, addr := node(b, "b")
+		h, _ := node(b, "a", addr)
+		transfer(b, h, other.Self())
+	})
+	b.Run("relayed", func(b *testing.B) {
+		_, relay := node(b, "r")
+		other, _ := node(b, "b", relay)
+		h, _ := node(b, "a", relay)
+		transfer(b, h, other.Self())
+	})
+}
