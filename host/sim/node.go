@@ -39,11 +39,11 @@ type App struct {
 	Credit      uint64
 }
 
-// moduleRun is a module with its mailbox, run inline.
+// moduleRun is a module with its mailbox, run inline through the codec that every
+// carrier uses.
 type moduleRun struct {
-	m     sdk.Module
-	w     abi.Writer // effects
-	env   *sdk.Env
+	d     *abi.Dispatcher
+	w     abi.Writer // events
 	queue []sdk.Event
 	seq   uint64
 }
@@ -67,8 +67,7 @@ func (n *Node) start() error {
 	}
 	n.k, n.armed, n.apps, n.mods = k, 1<<62, map[uint64]*App{}, nil
 	for slot, m := range n.cfg.Modules {
-		r := &moduleRun{m: m}
-		r.env = sdk.NewEnv(&r.w)
+		r := &moduleRun{d: abi.NewDispatcher(m)}
 		n.mods = append(n.mods, r)
 		start := sdk.Start{Reason: sdk.StartFresh, Self: n.ID()}
 		r.queue = append(r.queue, sdk.Event{Kind: sdk.EvStart, Payload: sdk.AppendStart(nil, start)})
@@ -111,8 +110,7 @@ func (n *Node) SetModules(mods []sdk.Module) {
 	n.cfg.Modules = mods
 	table, _ := tableOf(mods)
 	for _, m := range mods {
-		r := &moduleRun{m: m}
-		r.env = sdk.NewEnv(&r.w)
+		r := &moduleRun{d: abi.NewDispatcher(m)}
 		n.mods = append(n.mods, r)
 	}
 	n.step(kernel.Input{Kind: kernel.InTable, Table: table})
@@ -225,25 +223,43 @@ func (n *Node) runModules() {
 		if len(r.queue) == 0 {
 			continue
 		}
-		take := min(len(r.queue), sdk.MaxBatchEvents-1)
-		events := append(append([]sdk.Event(nil), r.queue[:take]...), sdk.Event{Kind: sdk.EvFlush})
-		r.queue = r.queue[take:]
-		r.seq++
-		r.w.ResetEffects(r.seq)
-		r.env.Begin(n.w.now, 0)
-		for _, ev := range events {
-			r.m.Handle(r.env, ev)
-		}
-		_, rd, err := abi.Parse(append([]byte(nil), r.w.Bytes()...), sdk.MaxEffectBytes)
-		if err != nil {
-			panic(err) // our own writer wrote it
-		}
-		var effects []sdk.Effect
-		for e, ok := rd.NextEffect(); ok; e, ok = rd.NextEffect() {
-			effects = append(effects, e)
-		}
-		n.todo = append(n.todo, kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: effects})
+		n.todo = append(n.todo, kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: r.batch(n.w.now)})
 	}
+}
+
+// batch runs one batch of the queue through the module and gives its effects. A
+// module that breaks the contract in a simulation is a broken test: it panics.
+func (r *moduleRun) batch(now time.Duration) []sdk.Effect {
+	r.seq++
+	r.w.ResetEvents(r.seq, now, 0)
+	for len(r.queue) > 0 && r.w.Event(r.queue[0]) {
+		r.queue = r.queue[1:]
+	}
+	r.w.Event(sdk.Event{Kind: sdk.EvFlush})
+	if err := r.d.Run(r.w.Bytes()); err != nil {
+		panic(err)
+	}
+	r.d.RunWork()
+	out, err := r.d.Effects()
+	if err != nil {
+		panic(err)
+	}
+	if out == nil {
+		return nil
+	}
+	_, rd, err := abi.Parse(append([]byte(nil), out...), sdk.MaxEffectBytes)
+	if err != nil {
+		panic(err)
+	}
+	var effects []sdk.Effect
+	for e, ok := rd.NextEffect(); ok; e, ok = rd.NextEffect() {
+		if e.Kind == sdk.OpPost {
+			r.queue = append(r.queue, sdk.Event{Kind: sdk.EvPosted, Ref: e.Ref, Payload: e.Payload})
+			continue
+		}
+		effects = append(effects, e)
+	}
+	return effects
 }
 
 // arm queues the next deadline, unless an earlier one is queued.

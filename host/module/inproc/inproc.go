@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"nethost/host/module"
 	"nethost/sdk"
@@ -43,29 +44,29 @@ type instance struct {
 	post  func([]byte)
 	slots chan struct{} // one token a running Work
 	wg    sync.WaitGroup
-	dead  bool
+	dead  atomic.Bool
 }
 
 // Deliver runs a batch on the caller's goroutine.
 func (i *instance) Deliver(batch []byte) (effects []byte, err error) {
-	if i.dead {
+	if i.dead.Load() {
 		return nil, module.ErrGone
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			i.dead = true
+			i.dead.Store(true)
 			effects, err = nil, fmt.Errorf("%w: panic: %v\n%s", module.ErrTrap, r, debug.Stack())
 		}
 	}()
 	if err := i.d.Run(batch); err != nil {
-		i.dead = true
+		i.dead.Store(true)
 		return nil, fmt.Errorf("%w: %w", module.ErrProtocol, err)
 	}
 	for _, w := range i.d.TakeWork() {
 		i.wg.Go(func() { i.work(w) })
 	}
 	if effects, err = i.d.Effects(); err != nil {
-		i.dead = true
+		i.dead.Store(true)
 		return nil, fmt.Errorf("%w: %w", module.ErrProtocol, err)
 	}
 	return effects, nil
@@ -85,8 +86,9 @@ func (i *instance) work(w sdk.Work) {
 	}
 }
 
-// Close ends the instance. Work that runs finishes, and its result is dropped by
-// the supervisor.
+// Close ends the instance. A batch or a Work that runs cannot be interrupted: it
+// finishes, and the supervisor drops what comes of it.
 func (i *instance) Close() error {
+	i.dead.Store(true)
 	return nil
 }
