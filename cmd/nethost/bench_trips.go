@@ -147,7 +147,7 @@ func childNode(ctx context.Context, env *benchEnv, network identity.NetworkKey) 
 	}
 	d := &demo{exe: env.exe, dir: env.dir}
 	n := &demoNode{name: "child", data: data}
-	if err := d.launch(ctx, n, "--builtin", "echo"); err != nil {
+	if err := d.launch(ctx, n, 1, 0, "--builtin", "echo"); err != nil {
 		return fail(err)
 	}
 	addr, err := netip.ParseAddrPort(n.addr)

@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	r, s, a, b := d.nodes[0], d.nodes[1], d.nodes[2], d.nodes[3]
 	for _, n := range []*demoNode{r, s} {
-		if err := d.launch(ctx, n); err != nil {
+		if err := d.launch(ctx, n, 0, 0); err != nil {
 			return err
 		}
 		d.say("%s  %s  relay on %s, no modules", n.name, n.id[:8], n.addr)
@@ -94,7 +94,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.configure(a, grants); err != nil {
 		return err
 	}
-	if err := d.launch(ctx, a, append(relays, "--plugins", d.plugins)...); err != nil {
+	if err := d.launch(ctx, a, 3, 2, append(relays, "--plugins", d.plugins)...); err != nil {
 		return err
 	}
 	d.say("A  %s  knows R and S, not B", a.id[:8])
@@ -126,7 +126,7 @@ func (d *demo) carrier(ctx context.Context, a, b *demoNode, carrier, grants stri
 	if err := d.configure(b, grants+extra); err != nil {
 		return err
 	}
-	if err := d.launch(ctx, b, append(relays, "--plugins", dir)...); err != nil {
+	if err := d.launch(ctx, b, 3, 2, append(relays, "--plugins", dir)...); err != nil {
 		return err
 	}
 	text := "hello through a relay that cannot read, " + carrier

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,8 +35,9 @@ func (d *demo) configure(n *demoNode, text string) error {
 	return os.WriteFile(filepath.Join(n.data, "config.toml"), []byte(text), 0o644)
 }
 
-// launch starts a node on a free port and waits until its modules are ready.
-func (d *demo) launch(ctx context.Context, n *demoNode, extra ...string) error {
+// launch starts a node on a free port and waits until so many of its modules are
+// ready and so many peers are there.
+func (d *demo) launch(ctx context.Context, n *demoNode, modules, peers int, extra ...string) error {
 	log, err := os.Create(filepath.Join(n.data, "log"))
 	if err != nil {
 		return err
@@ -57,11 +59,8 @@ func (d *demo) launch(ctx context.Context, n *demoNode, extra ...string) error {
 		return d.withLog(n, err)
 	}
 	n.addr = st.Listen
-	if len(extra) > 0 {
-		if _, err := d.nethost(ctx, n, "modules", "--wait", "3", "--within", "30s"); err != nil {
-			return d.withLog(n, err)
-		}
-		if _, err := d.nethost(ctx, n, "peers", "--wait", "2", "--within", "15s"); err != nil {
+	for verb, count := range map[string]int{"modules": modules, "peers": peers} {
+		if _, err := d.nethost(ctx, n, verb, "--wait", strconv.Itoa(count), "--within", "30s"); err != nil {
 			return d.withLog(n, err)
 		}
 	}
