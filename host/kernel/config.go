@@ -66,6 +66,7 @@ const (
 	maxWaiting      = 1024                   // opens that wait for a session, for each peer
 	unsupportedRate = 100 * time.Millisecond // <= 10 answers a second
 	droppedEvery    = 10 * time.Millisecond
+	minRTTPeriod    = 10 * time.Second
 )
 
 func (c *Config) fill() error {

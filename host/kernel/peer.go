@@ -66,6 +66,8 @@ type peer struct {
 	lastRelay          time.Duration // a packet of others went through this neighbour
 	probes             int           // pings that must go to the neighbour itself
 	costNext           time.Duration
+	minRTT             [2]time.Duration // of this period of ten seconds and the one before
+	minNext            time.Duration
 
 	timer                                  timer // mux, liveness, session ages
 	dropAt                                 timer // aggregated Dropped events
@@ -87,7 +89,7 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 	if len(k.peers) >= maxPeers {
 		return nil
 	}
-	p := &peer{id: id, rid: identity.RIDOf(id), firstUnheard: never, noRoute: never,
+	p := &peer{id: id, rid: identity.RIDOf(id), firstUnheard: never, noRoute: never, minRTT: [2]time.Duration{never, never},
 		streams: map[uint64]*pipe{}, opening: map[uint64]*opening{}}
 	if k.byRID[p.rid] != nil { // two keys with one routing id: the first live holder keeps it
 		return nil
@@ -195,10 +197,15 @@ func (k *Kernel) notDirect(p *peer) {
 	}
 }
 
-// linkCost is a link's share of a path's metric, in microseconds.
+// linkCost is a link's share of a path's metric, in microseconds: half the
+// shortest round trip of the last ten to twenty seconds. The smoothed one rises
+// with the load we put on the link ourselves, and routes would chase it.
 func (k *Kernel) linkCost(p *peer) uint32 {
-	srtt, _, _ := p.mux.RTT()
-	return uint32(max(100, min(srtt.Microseconds()/2, 1<<24)))
+	rtt := min(p.minRTT[0], p.minRTT[1])
+	if rtt == never {
+		rtt = 0
+	}
+	return uint32(max(100, min(rtt.Microseconds()/2, 1<<24)))
 }
 
 // peerDown ends the peer's session for good: streams are reset, modules told.

@@ -117,8 +117,15 @@ func (k *Kernel) measured(p *peer) {
 	if p.det == nil {
 		return
 	}
-	srtt, rttvar, _ := p.mux.RTT()
+	srtt, rttvar, latest := p.mux.RTT()
 	p.det.RTT(srtt, rttvar)
+	if k.now >= p.minNext {
+		p.minNext = k.now + minRTTPeriod
+		p.minRTT[1], p.minRTT[0] = p.minRTT[0], never
+	}
+	if latest > 0 {
+		p.minRTT[0] = min(p.minRTT[0], latest)
+	}
 	if k.now >= p.costNext {
 		p.costNext = k.now + time.Second
 		k.table.NeighborCost(p.num, k.linkCost(p), k.now)

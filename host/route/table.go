@@ -29,6 +29,7 @@ const (
 	retractAgain    = 50 * time.Millisecond
 	seqRequestEvery = 250 * time.Millisecond
 	seqRequestTries = 8
+	maxSuspectAsks  = 256 // origins asked for when one neighbour falls silent
 	verifyRate      = 200  // signatures a second for each neighbour
 	verifyBurst     = 2000 // ... and at once
 	fullPeriod      = 256  // sequences 1, 257, 513, ... cross the whole mesh
@@ -213,11 +214,25 @@ func (t *Table) NeighborCost(n Neighbor, cost uint32, now time.Duration) {
 }
 
 // NeighborSuspect moves traffic away from a neighbour that fell silent, or lets
-// it come back. Where no alternate is feasible, nothing changes.
+// it come back. Where no alternate is feasible the route stays, and the origin is
+// asked for a new sequence at once: by the time the neighbour is dead, or long
+// before, an alternate has become feasible.
 func (t *Table) NeighborSuspect(n Neighbor, suspect bool, now time.Duration) {
-	if nb := t.find(n); nb != nil && nb.suspect != suspect {
-		nb.suspect = suspect
-		t.reselectVia(nb, now)
+	nb := t.find(n)
+	if nb == nil || nb.suspect == suspect {
+		return
+	}
+	nb.suspect = suspect
+	t.reselectVia(nb, now)
+	if !suspect || len(t.nbrs) == 1 {
+		return
+	}
+	asked := 0
+	for _, o := range t.origins {
+		if o.best != nil && o.best.via == nb && o.id != nb.id && now >= o.requestAt && asked < maxSuspectAsks {
+			asked++
+			t.request(o, now)
+		}
 	}
 }
 

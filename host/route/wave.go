@@ -129,6 +129,17 @@ func (t *Table) accept(nb *neighbor, o *origin, w *wire.Wave, now time.Duration)
 		if e.via == nb && (e.inc > w.Incarnation || e.inc == w.Incarnation && e.seq > w.Seq) {
 			return // overtaken on the way
 		}
+		if e == o.best && e.via == nb && e.inc == w.Incarnation && e.seq == w.Seq && w.Metric > e.metric &&
+			w.Metric >= o.fd.metric {
+			// The next hop in use got worse than what we promised others. The old
+			// offer stays in use, which cannot loop, until a newer sequence lets
+			// everybody choose anew (RFC 8966, 3.5.3 and 3.8.2.2).
+			e.at = now
+			if now >= o.requestAt {
+				t.request(o, now)
+			}
+			return
+		}
 	}
 	o.put(&entry{via: nb, inc: w.Incarnation, seq: w.Seq, metric: w.Metric, hops: w.Hops + 1, mtu: min(w.MTU, nb.mtu), wave: *w, at: now})
 	t.reselect(o, now)
