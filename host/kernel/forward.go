@@ -25,8 +25,7 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, from *peer) {
 		k.drop(DropNoRoute)
 		return
 	}
-	h.TTL--
-	wire.AppendHop(b[:0], *h)
+	wire.SetTTL(b, h.TTL-1)
 	if !next.cur.SignHop(b) {
 		k.drop(DropExpired)
 		return

@@ -31,6 +31,7 @@ type Kernel struct {
 	handle map[sdk.Peer]*peer
 	last   sdk.Peer // last handle given out
 	dirty  []*peer
+	spare  []*peer // the other array of dirty
 
 	table  *route.Table
 	waves  timer // the route table's deadline
@@ -127,15 +128,12 @@ func (k *Kernel) Counters() Counters { return k.counters }
 func (k *Kernel) settle() {
 	k.settleRoutes()
 	dirty := k.dirty
-	k.dirty = k.dirty[len(k.dirty):]
+	k.dirty, k.spare = k.spare[:0], dirty
 	for _, p := range dirty {
 		p.dirty = false
 		if !p.gone {
 			k.flush(p)
 		}
-	}
-	if len(k.dirty) == 0 {
-		k.dirty = dirty[:0] // keep the array
 	}
 	k.timers.set(&k.waves, k.table.Deadline())
 }

@@ -116,9 +116,10 @@ func (k *Kernel) heardFrom(p *peer, from netip.AddrPort) {
 // heardDirect notes life of a neighbour.
 func (k *Kernel) heardDirect(p *peer) {
 	if p.det != nil {
-		p.det.Heard(k.now)
-		k.livenessChanged(p)
-		k.touch(p)
+		if p.det.Heard(k.now) {
+			k.livenessChanged(p)
+			k.touch(p)
+		}
 	}
 }
 

@@ -55,7 +55,16 @@ func (k *Kernel) flush(p *peer) {
 			break
 		}
 	}
-	k.timers.set(&p.timer, k.deadline(p))
+	k.due(p, k.deadline(p))
+}
+
+// due makes peerTimer run at a time, or earlier: a timer that is armed already for
+// before stays, and finds out then. Moving it with every packet would cost more
+// than one needless look.
+func (k *Kernel) due(p *peer, at time.Duration) {
+	if p.timer.pos == 0 || at < p.timer.at {
+		k.timers.set(&p.timer, at)
+	}
 }
 
 // sendPacket fills and sends one packet; false when nothing could be sent.
@@ -102,8 +111,8 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 // should come back through it: a bare acknowledgement, answered by nothing, must
 // not start the clock of its silence.
 func (k *Kernel) sendTo(n *peer, b []byte, expects bool) {
-	if expects {
-		n.det.Sent(k.now)
+	if expects && n.det.Sent(k.now) {
+		k.due(n, n.det.Deadline())
 	}
 	if b[0] != 0 && len(b) >= wire.ForwardSize && isForward(b) {
 		n.lastRelay = k.now
@@ -112,7 +121,6 @@ func (k *Kernel) sendTo(n *peer, b []byte, expects bool) {
 			n.linkLast = binary.LittleEndian.Uint32(b[6:])
 		}
 	}
-	k.touch(n)
 	k.counters.PacketsOut++
 	k.out.Datagrams = append(k.out.Datagrams, Datagram{n.addr, b})
 }

@@ -48,12 +48,10 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 // settleRoutes sends what the route table wants said, and tells the streams of
 // destinations whose next hop changed.
 func (k *Kernel) settleRoutes() {
-	if w, want := k.table.Sign(); want {
-		key := k.cfg.Key
-		k.job(func() {
-			w.Sig = key.Sign(identity.DomainWave, wire.WaveSigned(nil, &w))
-		}, func(k *Kernel) { k.table.Signed(&w, k.now) })
+	if !k.table.Pending() {
+		return
 	}
+	k.signWave()
 	for _, s := range k.table.Out() {
 		if p := k.byNum[s.To]; p != nil && p.cur != nil {
 			p.mux.Control(s.Payload)
@@ -75,6 +73,18 @@ func (k *Kernel) settleRoutes() {
 		p.mux.PathChanged(k.now)
 		k.touch(p)
 	}
+}
+
+// signWave has our own wave signed when the table wants one.
+func (k *Kernel) signWave() {
+	w, want := k.table.Sign()
+	if !want {
+		return
+	}
+	key := k.cfg.Key
+	k.job(func() {
+		w.Sig = key.Sign(identity.DomainWave, wire.WaveSigned(nil, &w))
+	}, func(k *Kernel) { k.table.Signed(&w, k.now) })
 }
 
 // liveness does what the failure detector of a neighbour asks for.

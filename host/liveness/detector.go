@@ -125,11 +125,14 @@ func (d *Detector) RTT(srtt, rttvar time.Duration) {
 }
 
 // Sent notes that a packet went to the neighbour which it should answer, or which
-// should make something come back through it.
-func (d *Detector) Sent(now time.Duration) {
-	if d.phase == idle {
-		d.phase, d.unheard, d.next = waiting, now, now+d.silence
+// should make something come back through it. It reports true when the deadline
+// came closer by that.
+func (d *Detector) Sent(now time.Duration) bool {
+	if d.phase != idle {
+		return false
 	}
+	d.phase, d.unheard, d.next = waiting, now, now+d.silence
+	return true
 }
 
 // Heard notes an authentic packet. It reports true when that lifts a suspicion.

@@ -19,15 +19,18 @@ type origin struct {
 	hasFD   bool
 	now     time.Duration // of the last change
 
-	advertised bool   // neighbours may hold a route through us
-	lastMetric uint32 // as advertised last
-	lastSeq    uint64
+	advertised bool     // neighbours may hold a route through us
+	last       distance // as advertised last
 	inPending  bool
-	refresh    bool          // pending because of a new sequence, not of a change
+	refresh    bool // pending because of a new sequence, not of a change
+	again      int  // intervals that still repeat the last change
+	lostAt     time.Duration
 	retract    int           // retractions still to be sent
-	requestAt  time.Duration // when to ask for a new sequence again
+	requestAt  time.Duration // when we may ask for a new sequence again
 	requests   int
 	inRetry    bool
+	passAt     time.Duration // when we may pass on a request of others again
+	askedTill  time.Duration // a new sequence is waited for by others
 }
 
 // distance is (incarnation, sequence, metric), as RFC 8966 section 3.5.1.
@@ -36,7 +39,7 @@ type distance struct {
 	metric   uint32
 }
 
-// newer reports that (inc, seq) comes after d's.
+// older reports that (inc, seq) comes after d's.
 func (d distance) older(inc, seq uint64) bool { return inc > d.inc || inc == d.inc && seq > d.seq }
 
 // entry is a neighbour's offer of a route.
@@ -66,14 +69,18 @@ func (o *origin) feasible(e *entry) bool {
 	return e.inc == o.fd.inc && e.seq == o.fd.seq && e.metric < o.fd.metric
 }
 
-// remove drops the offer of a neighbour.
+// via is the next hop in use, nil for none.
+func (o *origin) via() *neighbor {
+	if o.best == nil {
+		return nil
+	}
+	return o.best.via
+}
+
+// remove drops the offer of a neighbour. reselect must follow when there was one.
 func (o *origin) remove(nb *neighbor) bool {
 	n := len(o.entries)
 	o.entries = slices.DeleteFunc(o.entries, func(e *entry) bool { return e.via == nb })
-	if o.best != nil && o.best.via == nb {
-		o.best = nil
-		return true
-	}
 	return len(o.entries) != n
 }
 
@@ -124,28 +131,27 @@ func (o *origin) choose() *entry {
 // reselect picks the next hop anew and arranges that neighbours hear of a change.
 func (t *Table) reselect(o *origin, now time.Duration) {
 	o.now = now
-	var before *neighbor
-	if o.best != nil {
-		before = o.best.via
-	}
-	had := o.advertised
+	before := o.via()
 	o.best = o.choose()
-	var after *neighbor
-	if o.best != nil {
-		after = o.best.via
-		o.commit()
+	after := o.via()
+	if before != after {
+		t.changes = append(t.changes, o.rid)
 	}
-	if before != after || before == nil && had {
-		if before != after {
-			t.changes = append(t.changes, o.rid)
+	if after == nil {
+		if before != nil {
+			t.lost(o, now)
 		}
+		return
 	}
-	switch {
-	case o.best == nil && had:
-		t.starve(o, now)
-	case o.best == nil:
-	case before != after || differs(o.best.total(), o.lastMetric) || o.best.seq != o.lastSeq:
-		o.refresh = !(before != after || differs(o.best.total(), o.lastMetric)) || o.inPending && o.refresh
+	o.commit()
+	b := o.best
+	changed := before != after || b.inc != o.last.inc || differs(b.total(), o.last.metric)
+	if changed {
+		o.again = tellAgain
+	}
+	if changed || b.seq != o.last.seq {
+		// What somebody asked for travels on, whatever the radius of its sequence.
+		o.refresh = !changed && now >= o.askedTill && (o.refresh || !o.inPending)
 		t.advertise(o, now)
 	}
 }
@@ -161,13 +167,13 @@ func (o *origin) commit() {
 	} else if b.inc == o.fd.inc && b.seq == o.fd.seq {
 		o.fd.metric = min(o.fd.metric, m)
 	}
-	o.requests, o.requestAt = 0, 0
+	o.requests = 0
 }
 
 // advertise queues an origin for the next flush.
 func (t *Table) advertise(o *origin, now time.Duration) {
 	if t.cfg.RelayOff {
-		o.lastMetric, o.lastSeq = o.best.total(), o.best.seq
+		o.last = distance{o.best.inc, o.best.seq, o.best.total()}
 		return
 	}
 	if !o.inPending {
@@ -177,23 +183,58 @@ func (t *Table) advertise(o *origin, now time.Duration) {
 	}
 }
 
-// flush tells the neighbours what changed.
+// flush tells the neighbours what changed: as much as their queues hold, the rest
+// a little later (R7.4).
 func (t *Table) flush(now time.Duration) {
 	t.flushAt = Never
-	for _, o := range t.pending {
+	n := min(len(t.pending), speakMax)
+	for _, o := range t.pending[:n] {
 		o.inPending = false
-		if o.best == nil {
-			continue
+		t.speak(o)
+	}
+	t.pending = slices.Delete(t.pending, 0, n)
+	if len(t.pending) > 0 {
+		t.flushAt = now + coalesce
+	}
+	for _, nb := range t.nbrs {
+		if nb.introducing {
+			t.introduce(nb, now)
 		}
-		o.lastMetric, o.lastSeq = o.best.total(), o.best.seq
-		if o.refresh && o.best.hops >= radius(o.best.seq) {
-			continue // this sequence does not travel further
-		}
+	}
+}
+
+// speak tells all neighbours how it stands with an origin.
+func (t *Table) speak(o *origin) {
+	if o.best == nil {
 		for _, nb := range t.nbrs {
+			t.retractTo(o, nb)
+		}
+		return
+	}
+	o.last = distance{o.best.inc, o.best.seq, o.best.total()}
+	if o.refresh && o.best.hops >= radius(o.best.seq) {
+		return // this sequence does not travel further
+	}
+	for _, nb := range t.nbrs {
+		t.advertiseTo(o, nb)
+	}
+}
+
+// introduce tells a neighbour the routes we have, a part each time.
+func (t *Table) introduce(nb *neighbor, now time.Duration) {
+	nb.introducing = false
+	for n := 0; nb.cursor < len(t.origins); nb.cursor++ {
+		if o := t.origins[nb.cursor]; o.best == nil {
+			continue
+		} else if n++; n > speakMax {
+			nb.introducing = true
+			t.flushAt = min(t.flushAt, now+coalesce)
+			return
+		} else {
 			t.advertiseTo(o, nb)
 		}
 	}
-	t.pending = t.pending[:0]
+	nb.cursor = 0
 }
 
 // advertiseTo tells one neighbour our route. Not the one it goes through: that is
@@ -209,28 +250,47 @@ func (t *Table) advertiseTo(o *origin, nb *neighbor) {
 	t.send(nb, wire.AppendWave(nil, w))
 }
 
-// starve retracts a lost route, and asks for a new sequence so that offers which
-// are not feasible become so (R5).
-func (t *Table) starve(o *origin, now time.Duration) {
-	o.retract = 2
-	t.retractNow(o)
-	t.request(o, now)
-	if !o.inRetry {
-		o.inRetry = true
-		t.retracts = append(t.retracts, o)
-		t.retryAt = min(t.retryAt, now+retractAgain)
+// retractTo tells one neighbour that we have no route.
+func (t *Table) retractTo(o *origin, nb *neighbor) {
+	if nb.id != o.id {
+		t.send(nb, wire.AppendRetract(nil, wire.Retract{Origin: o.id, Incarnation: o.newest.Incarnation}))
 	}
 }
 
-func (t *Table) retractNow(o *origin) {
-	o.retract--
-	for _, nb := range t.nbrs {
-		if nb.id != o.id {
-			t.send(nb, wire.AppendRetract(nil, wire.Retract{Origin: o.id, Incarnation: o.newest.Incarnation}))
+// lost retracts a route that is gone, and asks for a new sequence so that offers
+// which are not feasible become so (R5).
+func (t *Table) lost(o *origin, now time.Duration) {
+	o.lostAt, o.requests = now, 0
+	if o.advertised {
+		o.retract, o.again = 2, tellAgain
+	}
+	t.pursue(o, now)
+}
+
+// pursue retracts and asks for as long as that is due, now and later.
+func (t *Table) pursue(o *origin, now time.Duration) {
+	if !o.inRetry {
+		o.inRetry = true
+		t.retracts = append(t.retracts, o)
+	}
+	if t.spoken >= speakMax {
+		t.retryAt = min(t.retryAt, now+coalesce)
+		return
+	}
+	t.spoken++
+	if o.retract > 0 {
+		o.retract--
+		for _, nb := range t.nbrs {
+			t.retractTo(o, nb)
 		}
 	}
-	if o.retract == 0 {
-		o.advertised = false
+	if o.requests < seqRequestTries && now >= o.requestAt {
+		t.request(o, now)
+	}
+	if o.retract > 0 {
+		t.retryAt = min(t.retryAt, now+retractAgain)
+	} else {
+		t.retryAt = min(t.retryAt, max(o.requestAt, now+retractAgain))
 	}
 }
 
@@ -238,7 +298,10 @@ func (t *Table) retractNow(o *origin) {
 func (t *Table) request(o *origin, now time.Duration) {
 	o.requests++
 	o.requestAt = now + seqRequestEvery
-	r := wire.SeqRequest{Origin: o.id, Incarnation: o.newest.Incarnation, Seq: max(o.newest.Seq, o.fd.seq) + 1, TTL: wire.MaxTTL}
+	r := wire.SeqRequest{Origin: o.id, Incarnation: o.newest.Incarnation, Seq: o.newest.Seq, TTL: wire.MaxTTL}
+	if o.hasFD && o.fd.inc == r.Incarnation {
+		r.Seq = o.fd.seq + 1
+	}
 	for _, nb := range t.nbrs {
 		t.send(nb, wire.AppendSeqRequest(nil, r))
 	}
@@ -248,48 +311,78 @@ func (t *Table) request(o *origin, now time.Duration) {
 func (t *Table) retry(now time.Duration) {
 	t.retryAt = Never
 	t.retracts = slices.DeleteFunc(t.retracts, func(o *origin) bool {
-		if o.best != nil || o.retract == 0 && o.requests >= seqRequestTries {
-			o.inRetry = false
-			return true
-		}
-		if o.retract > 0 {
-			t.retractNow(o)
-		}
-		if o.requests < seqRequestTries && now >= o.requestAt {
-			t.request(o, now)
-		}
-		t.retryAt = min(t.retryAt, max(o.requestAt, now+retractAgain))
-		return false
+		o.inRetry = o.best == nil && (o.retract > 0 || o.requests < seqRequestTries)
+		return !o.inRetry
 	})
+	for _, o := range t.retracts {
+		t.pursue(o, now)
+	}
 }
 
-// sweep forgets offers that no wave renewed.
+// sweep forgets offers that no wave renewed, and repeats what may have been lost
+// on the way.
 func (t *Table) sweep(now time.Duration) {
 	t.sweepAt = now + t.cfg.Interval
-	for _, o := range slices.Clone(t.origins) {
+	t.origins = slices.DeleteFunc(t.origins, func(o *origin) bool {
 		o.now = now
-		n := len(o.entries)
-		o.entries = slices.DeleteFunc(o.entries, func(e *entry) bool { return now-e.at > t.lifetime(e.hops) })
-		if len(o.entries) != n {
-			t.reselect(o, now)
+		if n := len(o.entries); n > 0 {
+			o.entries = slices.DeleteFunc(o.entries, func(e *entry) bool { return now-e.at > t.lifetime(e.hops) })
+			if len(o.entries) != n {
+				t.reselect(o, now)
+			}
+		}
+		if len(o.entries) > 0 || o.inPending || o.inRetry || now-o.lostAt <= lostKept*t.cfg.Interval {
+			return false
+		}
+		delete(t.byNode, o.id)
+		delete(t.byRID, o.rid)
+		return true
+	})
+	t.repeat(now)
+}
+
+// repeat says again what changed of late and, in turn, everything else: messages
+// between neighbours get lost, and no neighbour can know what it never heard (R6.3).
+func (t *Table) repeat(now time.Duration) {
+	for _, o := range t.origins {
+		if o.best == nil && len(o.entries) > 0 { // offers, none of them feasible
+			o.requests = min(o.requests, seqRequestTries-1)
+			t.pursue(o, now)
+		}
+		if o.again > 0 {
+			o.again--
+			t.repeatOne(o, now)
 		}
 	}
-	for key, at := range t.asked {
-		if now-at > time.Second {
-			delete(t.asked, key)
+	n := len(t.origins)
+	for range min(n, max(roundMin, (n+roundLength-1)/roundLength)) {
+		t.turn = (t.turn + 1) % n
+		t.repeatOne(t.origins[t.turn], now)
+	}
+	for _, nb := range t.nbrs {
+		if nb.again > 0 && !nb.introducing {
+			nb.again--
+			nb.introducing = true
+			t.flushAt = min(t.flushAt, now+coalesce)
 		}
+	}
+}
+
+func (t *Table) repeatOne(o *origin, now time.Duration) {
+	if !t.cfg.RelayOff && (o.best != nil || o.advertised) {
+		o.refresh = false
+		t.advertise(o, now)
 	}
 }
 
 // lifetime is how long an offer lives without a wave: three and a half of the
-// waves that come so far (R6.2).
+// waves that come so far, or of the rounds in which neighbours repeat what they
+// know (R6.2).
 func (t *Table) lifetime(hops uint8) time.Duration {
 	period := time.Duration(1)
 	switch {
-	case hops > 16:
-		period = fullPeriod
 	case hops > 4:
-		period = 16
+		period = maxPeriod
 	case hops > 2:
 		period = 4
 	}

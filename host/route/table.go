@@ -29,10 +29,24 @@ const (
 	retractAgain    = 50 * time.Millisecond
 	seqRequestEvery = 250 * time.Millisecond
 	seqRequestTries = 8
-	maxSuspectAsks  = 256 // origins asked for when one neighbour falls silent
+	maxSuspectAsks  = 256  // origins asked for when one neighbour falls silent
 	verifyRate      = 200  // signatures a second for each neighbour
 	verifyBurst     = 2000 // ... and at once
 	fullPeriod      = 256  // sequences 1, 257, 513, ... cross the whole mesh
+
+	speakMax    = 64 // origins spoken of to every neighbour at once; the rest follows coalesce later
+	tellAgain   = 3  // intervals after which a change is repeated
+	roundMin    = 16 // origins repeated each interval at least ...
+	roundLength = 16 // ... and so many intervals until all of them were
+	askedFor    = 2 * time.Second
+)
+
+// maxPeriod is the longest pause between two waves about an origin, in intervals;
+// lostKept is how long one without a route is remembered, with the distance that
+// its return must be measured against.
+const (
+	maxPeriod = roundLength
+	lostKept  = 2 * maxPeriod * 7 / 2
 )
 
 // Config of a Table.
@@ -64,7 +78,8 @@ type Table struct {
 	sent     []Send // the slice given out last
 	changes  []wire.RID
 	told     []wire.RID
-	asked    map[seqKey]time.Duration // sequence requests passed on lately
+	spoken   int // origins whose loss was spoken of since the last Out
+	turn     int // of origins: who is repeated next
 }
 
 // Send is a core message for a neighbour.
@@ -82,6 +97,11 @@ type neighbor struct {
 	suspect  bool
 	tokens   float64
 	tokensAt time.Duration
+
+	introducing bool // it hears every route we have, from cursor on
+	cursor      int  // of origins
+	again       int  // introductions to be repeated
+	corrected   time.Duration
 }
 
 // New makes an empty table.
@@ -90,14 +110,17 @@ func New(cfg Config, now time.Duration) *Table {
 		cfg.Interval = DefaultInterval
 	}
 	return &Table{cfg: cfg, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never,
-		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}, asked: map[seqKey]time.Duration{}}
+		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}}
 }
+
+// Pending reports that Out, Changes or Sign has something.
+func (t *Table) Pending() bool { return len(t.out) > 0 || len(t.changes) > 0 || t.own.want }
 
 // Out gives the messages to be sent since the last call. They are valid until
 // the next call.
 func (t *Table) Out() []Send {
 	out := t.out
-	t.out, t.sent = t.sent[:0], out
+	t.out, t.sent, t.spoken = t.sent[:0], out, 0
 	return out
 }
 
@@ -187,26 +210,20 @@ func (t *Table) NeighborUp(n Neighbor, id sdk.NodeID, cost uint32, mtu uint16, n
 	if t.find(n) != nil {
 		return
 	}
-	nb := &neighbor{n: n, id: id, cost: cost, mtu: mtu, tokens: verifyBurst, tokensAt: now}
+	nb := &neighbor{n: n, id: id, cost: max(cost, 1), mtu: mtu, tokens: verifyBurst, tokensAt: now}
 	i, _ := slices.BinarySearchFunc(t.nbrs, n, func(x *neighbor, n Neighbor) int { return cmp.Compare(x.n, n) })
 	t.nbrs = slices.Insert(t.nbrs, i, nb)
-	if t.own.signed {
-		t.send(nb, wire.AppendWave(nil, t.own.wave))
-	}
-	if t.cfg.RelayOff {
-		return
-	}
-	for _, o := range t.origins {
-		if o.best != nil && o.id != id {
-			t.advertiseTo(o, nb)
-		}
+	t.sendOwn(nb)
+	if !t.cfg.RelayOff {
+		nb.again = tellAgain
+		t.introduce(nb, now)
 	}
 }
 
 // NeighborCost changes a link's cost, in microseconds.
 func (t *Table) NeighborCost(n Neighbor, cost uint32, now time.Duration) {
 	nb := t.find(n)
-	if nb == nil || !differs(cost, nb.cost) {
+	if cost = max(cost, 1); nb == nil || !differs(cost, nb.cost) {
 		return
 	}
 	nb.cost = cost
@@ -250,6 +267,17 @@ func (t *Table) NeighborDown(n Neighbor, now time.Duration) {
 	}
 }
 
+// NoRoute says that a neighbour sent us a packet for a destination that it cannot
+// reach through us. It missed our retraction, so it hears it again (R5.4).
+func (t *Table) NoRoute(n Neighbor, dest wire.RID, now time.Duration) {
+	nb, o := t.find(n), t.byRID[dest]
+	if nb == nil || o == nil || nb.id == o.id || o.best != nil && o.best.via != nb || now < nb.corrected {
+		return
+	}
+	nb.corrected = now + coalesce
+	t.retractTo(o, nb)
+}
+
 func (t *Table) find(n Neighbor) *neighbor {
 	i, ok := slices.BinarySearchFunc(t.nbrs, n, func(x *neighbor, n Neighbor) int { return cmp.Compare(x.n, n) })
 	if !ok {
@@ -279,7 +307,7 @@ func differs(a, b uint32) bool {
 
 // originOf finds or makes the record of a node; nil when the table is full or
 // the routing id belongs to another key.
-func (t *Table) originOf(id sdk.NodeID) *origin {
+func (t *Table) originOf(id sdk.NodeID, now time.Duration) *origin {
 	if o := t.byNode[id]; o != nil {
 		return o
 	}
@@ -287,7 +315,7 @@ func (t *Table) originOf(id sdk.NodeID) *origin {
 	if len(t.origins) >= maxOrigins || t.byRID[rid] != nil {
 		return nil
 	}
-	o := &origin{id: id, rid: rid}
+	o := &origin{id: id, rid: rid, lostAt: now}
 	i, _ := slices.BinarySearchFunc(t.origins, id, func(x *origin, id sdk.NodeID) int { return x.id.Compare(id) })
 	t.origins = slices.Insert(t.origins, i, o)
 	t.byNode[id], t.byRID[rid] = o, o

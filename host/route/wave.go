@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"nethost/host/wire"
-	"nethost/sdk"
 )
 
 // ownWave is the state of our own announcement.
@@ -15,12 +14,8 @@ type ownWave struct {
 	signed  bool // wave is good
 	wave    wire.Wave
 	nextAt  time.Duration
-	answer  time.Duration // last answer to a sequence request
-}
-
-type seqKey struct {
-	origin   sdk.NodeID
-	inc, seq uint64
+	// when a sequence request may be answered with a new sequence again
+	answerAt time.Duration
 }
 
 // WaveVerdict says what became of a wave.
@@ -65,8 +60,16 @@ func (t *Table) Signed(w *wire.Wave, now time.Duration) {
 	t.own.wave.Metric, t.own.wave.Hops = 0, 0
 	t.own.nextAt = now + t.cfg.Interval
 	for _, nb := range t.nbrs {
-		t.own.wave.MTU = nb.mtu
-		t.send(nb, wire.AppendWave(nil, t.own.wave))
+		t.sendOwn(nb)
+	}
+}
+
+// sendOwn tells a neighbour our own wave as it stands.
+func (t *Table) sendOwn(nb *neighbor) {
+	if t.own.signed {
+		w := t.own.wave
+		w.MTU = nb.mtu
+		t.send(nb, wire.AppendWave(nil, w))
 	}
 }
 
@@ -75,7 +78,7 @@ func (t *Table) OnWave(n Neighbor, w *wire.Wave, now time.Duration) WaveVerdict 
 	nb := t.find(n)
 	switch {
 	case nb == nil, w.Incarnation == 0 || w.Seq == 0, w.Hops >= wire.MaxTTL, w.Metric == Infinity,
-		(w.Hops == 0) != (w.Origin == nb.id), w.Metric == 0 && w.Origin != nb.id, w.Hops > radius(w.Seq) && w.Hops > wire.MaxTTL:
+		(w.Hops == 0) != (w.Origin == nb.id), w.Metric == 0 && w.Origin != nb.id:
 		return Refuse
 	case w.Origin == t.cfg.Self:
 		return Done // our own words, passed on
@@ -108,7 +111,7 @@ func (t *Table) Verified(n Neighbor, w *wire.Wave, good bool, now time.Duration)
 	if nb == nil || !good {
 		return
 	}
-	o := t.originOf(w.Origin)
+	o := t.originOf(w.Origin, now)
 	if o == nil || w.Incarnation < o.newest.Incarnation {
 		return
 	}
@@ -143,8 +146,9 @@ func (t *Table) accept(nb *neighbor, o *origin, w *wire.Wave, now time.Duration)
 	}
 	o.put(&entry{via: nb, inc: w.Incarnation, seq: w.Seq, metric: w.Metric, hops: w.Hops + 1, mtu: min(w.MTU, nb.mtu), wave: *w, at: now})
 	t.reselect(o, now)
-	if o.best == nil && len(o.entries) > 0 && now >= o.requestAt {
-		t.starve(o, now) // offers, none of them feasible
+	if o.best == nil && len(o.entries) > 0 && now >= o.requestAt { // offers, none of them feasible
+		o.requests = min(o.requests, seqRequestTries-1)
+		t.pursue(o, now)
 	}
 }
 
@@ -182,12 +186,14 @@ func (t *Table) OnSeqRequest(n Neighbor, r wire.SeqRequest, now time.Duration) {
 		return
 	}
 	if r.Origin == t.cfg.Self {
-		if r.Incarnation == t.cfg.Incarnation && r.Seq > t.own.seq && !t.own.want && now-t.own.answer >= seqRequestEvery {
-			t.own.answer = now
-			t.own.seq = (max(t.own.seq, r.Seq)/fullPeriod+1)*fullPeriod + 1 // one that crosses the mesh
+		if r.Incarnation == t.cfg.Incarnation && r.Seq > t.own.seq && !t.own.want && !t.own.signing && now >= t.own.answerAt {
+			t.own.answerAt = now + seqRequestEvery
+			// One that crosses the mesh. What was asked for has no say in it: a
+			// neighbour must not use our sequences up.
+			t.own.seq = (t.own.seq/fullPeriod+1)*fullPeriod + 1
 			t.own.want = true
-		} else if t.own.signed {
-			t.send(nb, wire.AppendWave(nil, t.own.wave))
+		} else {
+			t.sendOwn(nb)
 		}
 		return
 	}
@@ -195,28 +201,24 @@ func (t *Table) OnSeqRequest(n Neighbor, r wire.SeqRequest, now time.Duration) {
 	if o == nil || t.cfg.RelayOff {
 		return
 	}
-	if b := o.best; b != nil && b.via != nb && (b.inc > r.Incarnation || b.inc == r.Incarnation && b.seq >= r.Seq) {
+	b := o.best
+	if b != nil && b.via != nb && (b.inc > r.Incarnation || b.inc == r.Incarnation && b.seq >= r.Seq) {
 		t.advertiseTo(o, nb)
 		return
 	}
-	key := seqKey{r.Origin, r.Incarnation, r.Seq}
-	if at, ok := t.asked[key]; r.TTL <= 1 || ok && now-at < seqRequestEvery || len(t.asked) >= maxOrigins {
+	if r.TTL <= 1 || now < o.passAt {
 		return
 	}
-	t.asked[key] = now
+	o.passAt, o.askedTill = now+seqRequestEvery*4/5, now+askedFor
 	r.TTL--
-	sent := false
-	for _, e := range o.entries {
-		if e.via != nb && !e.via.suspect && (o.best == nil || e == o.best) {
-			t.send(e.via, wire.AppendSeqRequest(nil, r))
-			sent = true
-		}
+	msg := wire.AppendSeqRequest(nil, r)
+	if b != nil && b.via != nb && !b.via.suspect {
+		t.send(b.via, msg)
+		return
 	}
-	if !sent && o.best != nil && o.best.via == nb {
-		for _, e := range o.entries {
-			if e.via != nb && !e.via.suspect {
-				t.send(e.via, wire.AppendSeqRequest(nil, r))
-			}
+	for _, e := range o.entries {
+		if e.via != nb {
+			t.send(e.via, msg)
 		}
 	}
 }

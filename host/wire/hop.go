@@ -91,6 +91,10 @@ func AppendHop(b []byte, h Hop) []byte {
 	return append(b, h.Tag[:]...)
 }
 
+// SetTTL changes the hop limit of the forward frame at the start of b, and nothing
+// else: all a relay changes beside the link's own fields.
+func SetTTL(b []byte, ttl uint8) { b[1] = b[1]&^0x3f | ttl&0x3f }
+
 // IsHandshake reports whether what follows a hop frame is a handshake envelope:
 // session index 0 (W4.1).
 func IsHandshake(b []byte) bool { return len(b) >= 4 && binary.LittleEndian.Uint32(b) == 0 }

@@ -271,3 +271,15 @@ func BenchmarkFrame(b *testing.B) {
 		ParseFrame(frame)
 	}
 }
+
+func TestSetTTL(t *testing.T) {
+	for _, congested := range []bool{false, true} {
+		h := Hop{Version: Version, Type: TypeForward, Class: 3, TTL: 63, Congested: congested, LinkIndex: 7, LinkCounter: 8, Dest: 9}
+		b := AppendHop(nil, h)
+		SetTTL(b, 62)
+		h.TTL = 62
+		if got, _, ok := ParseHop(b); !ok || got != h {
+			t.Errorf("%+v, want %+v", got, h)
+		}
+	}
+}
