@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -219,21 +221,42 @@ func tables(k *koanf.Koanf, name string, faults *[]error) map[string]map[string]
 	return out
 }
 
-// didYouMean finds a known key that differs by little.
+// didYouMean finds the known key that is nearest to a wrong one: two letters away
+// at most, or the same name in another table.
 func didYouMean(key string, known map[string]any) string {
-	last := key[strings.LastIndex(key, ".")+1:]
-	var names []string
-	for k := range known {
-		names = append(names, k)
-	}
-	sort.Strings(names)
-	for _, k := range names {
-		tail := k[strings.LastIndex(k, ".")+1:]
-		if tail == last || strings.HasPrefix(tail, last) || strings.HasPrefix(last, tail) || strings.ReplaceAll(last, "-", "_") == tail {
-			return ": did you mean " + k + "?"
+	tail := func(s string) string { return s[strings.LastIndex(s, ".")+1:] }
+	best, found := 3, ""
+	for _, k := range slices.Sorted(maps.Keys(known)) {
+		d := min(distance(key, k), distance(tail(key), tail(k)))
+		if d < best {
+			best, found = d, k
 		}
 	}
-	return ""
+	if found == "" {
+		return ""
+	}
+	return ": did you mean " + found + "?"
+}
+
+// distance is Levenshtein's: how many letters must be added, removed or changed.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 func faultList(faults []error) error {

@@ -59,7 +59,7 @@ func (e *events) Pop() any {
 }
 
 func idOf(i int) (id sdk.NodeID) {
-	id[0], id[1] = byte(i*37), byte(i)
+	id[0], id[1], id[2] = byte(i*37), byte(i), byte(i>>8)
 	id[31] = 7
 	return id
 }

@@ -26,6 +26,7 @@ type origin struct {
 	again      int  // intervals that still repeat the last change
 	lostAt     time.Duration
 	retract    int           // retractions still to be sent
+	actAt      time.Duration // when to retract or ask again
 	requestAt  time.Duration // when we may ask for a new sequence again
 	requests   int
 	inRetry    bool
@@ -260,7 +261,7 @@ func (t *Table) retractTo(o *origin, nb *neighbor) {
 // lost retracts a route that is gone, and asks for a new sequence so that offers
 // which are not feasible become so (R5).
 func (t *Table) lost(o *origin, now time.Duration) {
-	o.lostAt, o.requests = now, 0
+	o.lostAt, o.requests, o.actAt = now, 0, now
 	if o.advertised {
 		o.retract, o.again = 2, tellAgain
 	}
@@ -272,6 +273,10 @@ func (t *Table) pursue(o *origin, now time.Duration) {
 	if !o.inRetry {
 		o.inRetry = true
 		t.retracts = append(t.retracts, o)
+	}
+	if now < o.actAt {
+		t.retryAt = min(t.retryAt, o.actAt)
+		return
 	}
 	if t.spoken >= speakMax {
 		t.retryAt = min(t.retryAt, now+coalesce)
@@ -287,11 +292,10 @@ func (t *Table) pursue(o *origin, now time.Duration) {
 	if o.requests < seqRequestTries && now >= o.requestAt {
 		t.request(o, now)
 	}
-	if o.retract > 0 {
-		t.retryAt = min(t.retryAt, now+retractAgain)
-	} else {
-		t.retryAt = min(t.retryAt, max(o.requestAt, now+retractAgain))
+	if o.actAt = now + retractAgain; o.retract == 0 {
+		o.actAt = max(o.actAt, o.requestAt)
 	}
+	t.retryAt = min(t.retryAt, o.actAt)
 }
 
 // request asks every neighbour for a sequence above the feasibility distance.
