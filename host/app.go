@@ -192,6 +192,7 @@ func (s *Stream) Reset(code sdk.Code, text string) {
 		s.h.stepLocked()
 	}
 	s.h.mu.Unlock()
+	s.h.mods.RunInline()
 	s.fail(code, text)
 }
 

@@ -12,12 +12,14 @@ import (
 
 const never = time.Duration(math.MaxInt64)
 
-// step runs the kernel with one input and flushes.
+// step runs the kernel with one input, flushes, and lets inline modules take what
+// they got.
 func (h *Host) step(set func(in *kernel.Input)) {
 	h.mu.Lock()
 	set(&h.in)
 	h.stepLocked()
 	h.mu.Unlock()
+	h.mods.RunInline()
 }
 
 // stepLocked runs the kernel with h.in, does what it wants done, and arms the

@@ -23,6 +23,7 @@ import (
 	"nethost/host/module/process"
 	"nethost/host/module/wasm"
 	"nethost/host/store"
+	"nethost/sdk"
 	"nethost/subprotocols/builtin"
 )
 
@@ -137,6 +138,9 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 // that is refused is told on stderr and in the listing; the others start.
 func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Rejection, error) {
 	opts := module.Options{Unsigned: c.Unsigned, Core: coreModules, Grants: c.Grants, Overrides: c.Overrides, Builtin: builtin.All()}
+	if err := opts.Check(); err != nil {
+		return nil, usageError{fmt.Errorf("configuration: %w", err)}
+	}
 	var rejected []module.Rejection
 	if c.Plugins != "" {
 		var err error
@@ -152,7 +156,15 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 		if slices.ContainsFunc(cfg.Modules, func(s module.Spec) bool { return s.Name == name }) {
 			continue // its package is there already
 		}
-		cfg.Modules = append(cfg.Modules, module.BuiltinSpec(name, factory().Describe(), opts))
+		spec := module.BuiltinSpec(name, factory().Describe(), opts)
+		for _, p := range spec.Subprotocols {
+			for _, s := range cfg.Modules {
+				if slices.ContainsFunc(s.Subprotocols, func(q sdk.Subprotocol) bool { return q.ID == p.ID && q.Version.Major == p.Version.Major }) {
+					return nil, usageError{fmt.Errorf("modules.builtin: %s holds %v, and so does package %s: remove one of the two", name, p.ID, s.Name)}
+				}
+			}
+		}
+		cfg.Modules = append(cfg.Modules, spec)
 	}
 	for _, r := range rejected {
 		log.Error("module refused", "file", r.File, "line", r.Line, "reason", r.Reason)

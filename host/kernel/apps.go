@@ -64,14 +64,13 @@ func (k *Kernel) wait(p *peer, pi *pipe, timeout time.Duration) {
 		k.apps[pi.end[0].app] = pi
 	}
 	pi.timer.fire = func(time.Duration) {
-		p.waiting = slices.DeleteFunc(p.waiting, func(q *pipe) bool { return q == pi })
 		why := "no session could be made"
 		if _, ok := k.table.Lookup(p.rid); !ok && p.cur == nil {
 			why = "no route is known"
 		}
 		k.failOpen(pi, sdk.NoRoute, fmt.Sprintf("%s after %v: is the node up, and does it share a relay with us?", why, timeout))
-		k.forget(p)
 	}
+	pi.end[1].peer = p
 	k.timers.set(&pi.timer, k.now+timeout)
 	p.waiting = append(p.waiting, pi)
 	if p.cur == nil {
@@ -91,7 +90,8 @@ func (k *Kernel) serveWaiting(p *peer) {
 
 func (k *Kernel) openWaiting(p *peer, pi *pipe) {
 	from := pi.end[0]
-	if pi.dead || from.kind != endApp { // a module's Connect is answered by PeerUp
+	if from.kind == endModule {
+		k.connected(p, from.slot, from.ref)
 		return
 	}
 	delete(k.apps, from.app)
@@ -137,14 +137,24 @@ func (k *Kernel) failOpen(pi *pipe, code sdk.Code, text string) {
 	if pi.dead {
 		return
 	}
-	pi.dead = true
-	k.timers.set(&pi.timer, never)
+	k.unwait(pi)
 	if e := &pi.end[0]; e.kind == endModule {
 		k.connectFailed(e.slot, e.ref, code, text)
 	} else {
-		delete(k.apps, e.app)
 		k.notify(e, code, text)
 	}
+}
+
+// unwait gives up an open that waits.
+func (k *Kernel) unwait(pi *pipe) {
+	pi.dead = true
+	k.timers.set(&pi.timer, never)
+	if e := &pi.end[0]; e.kind == endApp {
+		delete(k.apps, e.app)
+	}
+	p := pi.end[1].peer
+	p.waiting = slices.DeleteFunc(p.waiting, func(q *pipe) bool { return q == pi })
+	k.forget(p)
 }
 
 func (k *Kernel) appWrite(app uint64, b []byte, fin bool) {
@@ -165,9 +175,7 @@ func (k *Kernel) appReset(app uint64, code sdk.Code, text string) {
 	switch pi := k.apps[app]; {
 	case pi == nil:
 	case pi.waits:
-		pi.dead = true
-		k.timers.set(&pi.timer, never)
-		delete(k.apps, app)
+		k.unwait(pi)
 	default:
 		k.breakPipe(pi, pi.sideOfApp(app), code, text)
 	}

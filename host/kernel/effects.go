@@ -3,6 +3,7 @@ package kernel
 import (
 	"time"
 
+	"nethost/registry"
 	"nethost/sdk"
 )
 
@@ -99,11 +100,23 @@ func (k *Kernel) connect(slot int, f *sdk.Effect) {
 	switch {
 	case p == nil || len(p.waiting) >= maxWaiting:
 		k.connectFailed(slot, f.Ref, sdk.Overloaded, "too many peers")
-	case p.hasAgreed: // PeerUp was or will be told, if an id is agreed at all
+	case p.hasAgreed:
+		k.connected(p, slot, f.Ref)
 	default:
 		pi := &pipe{end: [2]end{{kind: endModule, slot: slot, ref: f.Ref}}, waits: true}
 		k.wait(p, pi, openTimeout)
 	}
+}
+
+// connected answers a Connect once there is an agreement. PeerUp, which the module
+// had or gets, is the answer, unless none of its ids was agreed.
+func (k *Kernel) connected(p *peer, slot int, ref sdk.Ref) {
+	for _, o := range p.agreed.Outcomes {
+		if owner, ok := k.reg.Lookup(o.ID, o.Version.Major); ok && owner == slot && o.State == registry.StateAgreed {
+			return
+		}
+	}
+	k.connectFailed(slot, ref, sdk.UnsupportedID, p.id.Short()+" has no module that answers to this one's ids")
 }
 
 func (k *Kernel) connectFailed(slot int, ref sdk.Ref, code sdk.Code, text string) {

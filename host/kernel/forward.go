@@ -16,13 +16,13 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, from *peer) {
 		return
 	}
 	n, ok := k.table.Lookup(h.Dest)
-	if !ok || int(n) >= len(k.byNum) {
-		k.drop(DropNoRoute)
-		return
+	var next *peer
+	if ok && int(n) < len(k.byNum) {
+		next = k.byNum[n]
 	}
-	next := k.byNum[n]
 	if next == nil || next.cur == nil || next.det == nil || next == from {
 		k.drop(DropNoRoute)
+		k.table.NoRoute(from.num, h.Dest, k.now)
 		return
 	}
 	wire.SetTTL(b, h.TTL-1)

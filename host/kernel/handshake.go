@@ -201,6 +201,7 @@ func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
 		return
 	}
 	if k.down {
+		k.drop(DropHandshake)
 		return
 	}
 	if !k.local.CheckMac1(b, &env) {

@@ -28,8 +28,9 @@ const (
 	InShutdown                    // say goodbye to everybody
 )
 
-// Input is one thing that happened to the node. Slices are borrowed for the
-// Step; Datagram is decrypted in place.
+// Input is one thing that happened to the node. Datagram is decrypted in place.
+// What Output says may point into the slices of Input: they are borrowed until the
+// Output was consumed.
 type Input struct {
 	Kind     InputKind
 	Datagram []byte

@@ -188,6 +188,15 @@ func (k *Kernel) moduleDown(slot int) {
 		}
 	}
 	clear(m.streams)
+	for _, p := range k.byNum { // its Connects: a new instance knows nothing of them
+		for i := 0; p != nil && i < len(p.waiting); {
+			if e := p.waiting[i].end[0]; e.kind == endModule && e.slot == slot {
+				k.unwait(p.waiting[i])
+			} else {
+				i++
+			}
+		}
+	}
 	for _, ref := range sortedKeys(m.timers) {
 		k.timers.set(&m.timers[ref].timer, never)
 	}

@@ -72,7 +72,9 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort) {
 	}
 	p := e.peer
 	if e.dial != nil {
-		p = k.confirm(e.dial)
+		if p = k.confirm(e.dial); p == nil {
+			return // install has counted why
+		}
 	}
 	if p == nil || p.cur == nil {
 		k.drop(DropNoSession)

@@ -211,7 +211,7 @@ func (k *Kernel) notePeerDrop(p *peer, slot int) {
 
 func (k *Kernel) flushDropped(p *peer) {
 	for _, slot := range sortedKeys(p.dropped) {
-		if n := p.dropped[slot]; n > 0 && k.mods[slot].up {
+		if n := p.dropped[slot]; n > 0 && p.hasAgreed && k.mods[slot].up {
 			k.out.deliver(slot, sdk.Event{Kind: sdk.EvDropped, Peer: p.handle, Arg: n})
 		}
 	}

@@ -93,8 +93,7 @@ func (k *Kernel) attach(pi *pipe, deadline time.Duration) {
 	if deadline > 0 {
 		if pi.timer.fire == nil {
 			pi.timer.fire = func(time.Duration) {
-				k.breakPipe(pi, 0, sdk.DeadlineExceeded, "deadline exceeded")
-				k.notify(&pi.end[0], sdk.DeadlineExceeded, "deadline exceeded")
+				k.breakBoth(pi, sdk.DeadlineExceeded, "deadline exceeded")
 			}
 		}
 		k.timers.set(&pi.timer, k.now+deadline)
@@ -332,13 +331,10 @@ func (k *Kernel) peerData(p *peer, pi *pipe, sid uint64, b []byte, fin bool) {
 // preamble collects the open of a peer's stream, then offers it to the module.
 func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
 	o.buf = append(o.buf, ev.Data...)
-	if len(o.buf) < 2 {
-		if ev.FIN {
-			delete(p.opening, ev.Stream)
-		}
-		return
+	n := 0
+	if len(o.buf) >= 2 {
+		n = int(binary.LittleEndian.Uint16(o.buf))
 	}
-	n := int(binary.LittleEndian.Uint16(o.buf))
 	if n > sdk.MaxOpen-2 || ev.FIN && len(o.buf) < 2+n {
 		delete(p.opening, ev.Stream)
 		p.mux.Reset(ev.Stream, sdk.InvalidArgument, "malformed open")

@@ -21,15 +21,15 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 	switch k.table.OnWave(p.num, w, k.now) {
 	case route.Done:
 	case route.Verify:
-		w, n, id := *w, p.num, p.id
+		w, link := *w, p.det
 		good := false
 		k.job(func() {
 			good = identity.Verify(w.Origin, identity.DomainWave, w.Sig[:], wire.WaveSigned(nil, &w))
 		}, func(k *Kernel) {
-			if q := k.peers[id]; q == nil || q.num != n || q.det == nil {
-				return // the neighbour left meanwhile
+			if p.det != link {
+				return // the neighbour left meanwhile, and may be back: another life
 			}
-			k.table.Verified(n, &w, good, k.now)
+			k.table.Verified(p.num, &w, good, k.now)
 			if !good {
 				k.drop(DropWave)
 				return
@@ -77,6 +77,9 @@ func (k *Kernel) settleRoutes() {
 
 // signWave has our own wave signed when the table wants one.
 func (k *Kernel) signWave() {
+	if k.jobs >= maxJobs {
+		return // the table goes on wanting it
+	}
 	w, want := k.table.Sign()
 	if !want {
 		return

@@ -49,7 +49,8 @@ func (ts *timers) next() time.Duration {
 	return ts.h[0].at
 }
 
-// run fires what is due, at most once each.
+// run fires what is due, as many as were armed: one that arms itself anew for now
+// must not keep Step from ending.
 func (ts *timers) run(now time.Duration) {
 	for n := len(ts.h); n > 0 && len(ts.h) > 0 && ts.h[0].at <= now; n-- {
 		t := heap.Pop(&ts.h).(*timer)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -39,7 +40,7 @@ type override struct {
 	CPU     string            `toml:"cpu"`
 	CPUMax  string            `toml:"cpu_max"`
 	Mailbox int               `toml:"mailbox"`
-	Inline  bool              `toml:"inline"`
+	Inline  *bool             `toml:"inline"`
 	Config  map[string]string `toml:"config"`
 }
 
@@ -48,7 +49,7 @@ type override struct {
 // directory that cannot be read, or a wrong [grants] or [module] table, is an
 // error.
 func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
-	if err := opts.check(); err != nil {
+	if err := opts.Check(); err != nil {
 		return nil, nil, err
 	}
 	folders, err := os.ReadDir(dir)
@@ -58,6 +59,7 @@ func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 	var specs []Spec
 	var rejected []Rejection
 	holder := map[[2]int]string{} // (id, major): module
+	names := map[string]string{}
 	for _, f := range folders {
 		path := filepath.Join(dir, f.Name())
 		if info, err := os.Stat(path); err != nil || !info.IsDir() {
@@ -67,6 +69,9 @@ func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 		if errors.Is(err, errNoPackage) {
 			continue
 		}
+		if other := names[spec.Name]; err == nil && other != "" {
+			err = fmt.Errorf("%s holds a module called %q already: two would share state and grants", other, spec.Name)
+		}
 		if err == nil {
 			err = claim(holder, spec)
 		}
@@ -74,6 +79,7 @@ func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 			rejected = append(rejected, rejection(path, err))
 			continue
 		}
+		names[spec.Name] = path
 		specs = append(specs, spec)
 	}
 	return specs, rejected, nil
@@ -135,7 +141,8 @@ func loadPackage(dir string, opts Options) (Spec, error) {
 			return Spec{}, &LineError{lineOfNth(text, "[[subprotocol]]", i), err.Error()}
 		}
 	}
-	s := Spec{Name: m.Name, Publisher: m.Publisher, Release: m.Release, Kind: m.Carrier, Dir: dir, Digest: m.Digest,
+	// The publisher stays empty: nobody has checked a signature.
+	s := Spec{Name: m.Name, Release: m.Release, Kind: m.Carrier, Dir: dir, Digest: m.Digest,
 		Subprotocols: m.Subprotocols, Methods: m.Methods, Config: m.Config, Limits: m.Limits}
 	if err := opts.apply(&s); err != nil {
 		return Spec{}, err
@@ -183,17 +190,18 @@ func checkArtifact(s *Spec, m Manifest, text []byte) error {
 // author is ours.
 func BuiltinSpec(name string, d sdk.Descriptor, opts Options) Spec {
 	s := Spec{Name: name, Release: d.Release, Kind: Builtin, Subprotocols: d.Subprotocols, Methods: d.Methods, Limits: DefaultLimits}
-	_ = opts.apply(&s) // the tables were checked by Load, or are empty
-	s.Kind = Builtin
 	s.Limits.inline()
+	_ = opts.apply(&s) // Check has said what is wrong with the tables
+	s.Kind = Builtin
 	return s
 }
 
 // inline lets a builtin run on the reader's goroutine.
 func (l *Limits) inline() { l.Inline, l.CPUMax = true, min(l.CPUMax, DefaultLimits.CPU*2) }
 
-// check refuses malformed tables of the operator.
-func (o *Options) check() error {
+// Check refuses malformed tables of the operator, all faults at once. Load calls
+// it; who has no plugin directory calls it alone.
+func (o *Options) Check() error {
 	var faults []error
 	for _, name := range sortedKeys(o.Grants) {
 		if _, err := o.grants(name); err != nil {
@@ -238,8 +246,10 @@ func (o *Options) override(s *Spec) error {
 	switch Kind(v.Carrier) {
 	case "":
 	case Builtin:
-		s.Kind = Builtin
-		s.Limits.inline()
+		if s.Kind != Builtin {
+			s.Kind = Builtin
+			s.Limits.inline()
+		}
 	case Wasm, Process:
 		if s.Kind != "" && s.Kind != Kind(v.Carrier) {
 			return fmt.Errorf("carrier = %q: the package's artifact is for carrier %q", v.Carrier, s.Kind)
@@ -247,26 +257,33 @@ func (o *Options) override(s *Spec) error {
 	default:
 		return fmt.Errorf("carrier = %q: want builtin, wasm or process", v.Carrier)
 	}
-	limits, kerr := fileLimits{v.Memory, v.CPU, v.CPUMax, v.Mailbox, v.Inline}.limits(s.Limits)
+	if v.Inline != nil {
+		s.Limits.Inline = *v.Inline
+	}
+	limits, kerr := fileLimits{v.Memory, v.CPU, v.CPUMax, v.Mailbox, false}.limits(s.Limits)
 	if kerr != nil {
 		return kerr
 	}
+	if limits.Inline && s.Kind == Process {
+		return errInlineProcess
+	}
 	s.Limits = limits
+	if s.Kind == "" { // Check has no package at hand
+		return nil
+	}
 	for _, key := range sortedKeys(v.Config) {
-		s.setConfig(key, v.Config[key])
+		i := slices.IndexFunc(s.Config, func(p sdk.Pair) bool { return p.Key == key })
+		if i < 0 {
+			return fmt.Errorf("[module.%s.config]: the module has no key %q", s.Name, key)
+		}
+		s.Config[i].Value = v.Config[key]
 	}
 	return nil
 }
 
-func (s *Spec) setConfig(key, value string) {
-	for i := range s.Config {
-		if s.Config[i].Key == key {
-			s.Config[i].Value = value
-			return
-		}
-	}
-	s.Config = append(s.Config, sdk.Pair{Key: key, Value: value})
-}
+// errInlineProcess is for a combination that would make the reader wait for
+// another process.
+var errInlineProcess = errors.New("inline = true: a process cannot run inline, it would hold the reader")
 
 // redecode reads a table that was decoded before into v, strictly.
 func redecode(table map[string]any, v any) error {

@@ -69,7 +69,7 @@ func TestLoadGood(t *testing.T) {
 	os.Mkdir(filepath.Join(dir, "empty"), 0o755)
 	specs, rejected, err := Load(dir, Options{Unsigned: true,
 		Grants:    map[string]map[string]any{"good": {"state": "64KiB", "call": []any{"other"}}},
-		Overrides: map[string]map[string]any{"good": {"memory": "8MiB", "config": map[string]any{"greeting": "hi", "extra": "1"}}}})
+		Overrides: map[string]map[string]any{"good": {"memory": "8MiB", "config": map[string]any{"greeting": "hi"}}}})
 	if err != nil || len(rejected) != 0 || len(specs) != 1 {
 		t.Fatalf("%v %v %v", specs, rejected, err)
 	}
@@ -78,7 +78,7 @@ func TestLoadGood(t *testing.T) {
 		s.Limits.CPUMax != 5*time.Millisecond || s.Limits.Mailbox != 100 || s.Grants.State != 64<<10 || s.Grants.Call[0] != "other" || !filepath.IsAbs(s.Artifact) {
 		t.Errorf("%+v", s)
 	}
-	if got := fmt.Sprint(s.Config); got != "[{greeting hi} {extra 1}]" {
+	if got := fmt.Sprint(s.Config); got != "[{greeting hi}]" {
 		t.Errorf("config %s", got)
 	}
 }
@@ -134,11 +134,13 @@ func TestLoadDuplicateAndUnsigned(t *testing.T) {
 	dir := t.TempDir()
 	pack(t, dir, "a", "good.wasm", goodManifest)
 	pack(t, dir, "b", "other.wasm", strings.ReplaceAll(goodManifest, "good", "other"))
+	pack(t, dir, "c", "good.wasm", strings.ReplaceAll(goodManifest, "0x1234", "0x1235"))
 	specs, rejected, err := Load(dir, Options{Unsigned: true})
-	if err != nil || len(specs) != 1 || len(rejected) != 1 || !strings.Contains(rejected[0].Reason, "held by module good") {
-		t.Errorf("duplicate (id, major): %v %v %v", specs, rejected, err)
+	if err != nil || len(specs) != 1 || len(rejected) != 2 || !strings.Contains(rejected[0].Reason, "held by module good") ||
+		!strings.Contains(rejected[1].Reason, `called "good" already`) {
+		t.Errorf("duplicate (id, major), duplicate name: %v %v %v", specs, rejected, err)
 	}
-	if specs, rejected, _ = Load(dir, Options{}); len(specs) != 0 || len(rejected) != 2 || !strings.Contains(rejected[0].Reason, "--dev") {
+	if specs, rejected, _ = Load(dir, Options{}); len(specs) != 0 || len(rejected) != 3 || !strings.Contains(rejected[0].Reason, "--dev") {
 		t.Errorf("unsigned: %v %v", specs, rejected)
 	}
 }
@@ -147,6 +149,12 @@ func TestLoadOperatorFaults(t *testing.T) {
 	_, _, err := Load(t.TempDir(), Options{
 		Grants:    map[string]map[string]any{"a": {"stat": "1MiB"}, "b": {"state": "x"}},
 		Overrides: map[string]map[string]any{"c": {"carrier": "docker"}}})
+	good := t.TempDir()
+	pack(t, good, "good", "good.wasm", goodManifest)
+	_, rejected, _ := Load(good, Options{Unsigned: true, Overrides: map[string]map[string]any{"good": {"config": map[string]any{"greting": "x"}}}})
+	if len(rejected) != 1 || !strings.Contains(rejected[0].Reason, `no key "greting"`) {
+		t.Errorf("a config key the module does not have: %v", rejected)
+	}
 	for _, want := range []string{"[grants.a]", `"stat"`, "[grants.b]", "[module.c]", "docker"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q in it", err, want)

@@ -119,7 +119,10 @@ func (s *supervisor) first(reason sdk.StartReason) error {
 // for moments, never around a call of the host.
 func (s *supervisor) carryOut(inline bool) error {
 	g := &s.gate
-	s.drained = s.drained || g.drained
+	if g.drained {
+		s.drained = true
+		s.poke() // the goroutine may wait for just this
+	}
 	if len(g.ops) > 0 {
 		if err := s.state.Apply(g.ops); err != nil {
 			return fmt.Errorf("its state cannot be written: %w", err)

@@ -170,6 +170,9 @@ func ParseManifest(text []byte) (Manifest, error) {
 	if m.Limits, err = f.Limits.limits(DefaultLimits); err != nil {
 		return fault(err.key, "%s", err.reason)
 	}
+	if m.Limits.Inline && m.Carrier == Process {
+		return fault("inline", "%s", errInlineProcess)
+	}
 	for _, key := range sortedKeys(f.Config) {
 		m.Config = append(m.Config, sdk.Pair{Key: key, Value: f.Config[key]})
 	}

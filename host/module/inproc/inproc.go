@@ -35,13 +35,14 @@ func (c *Carrier) Open(_ context.Context, s module.Spec) (module.Instance, error
 	if factory == nil {
 		return nil, fmt.Errorf("no module %q is compiled in: set carrier to that of its package, or use a build that has it", s.Name)
 	}
-	return &instance{d: abi.NewDispatcher(factory()), post: s.Post, slots: make(chan struct{}, workers)}, nil
+	return &instance{d: abi.NewDispatcher(factory()), post: s.Post, log: s.Log, slots: make(chan struct{}, workers)}, nil
 }
 
 // instance is one living module.
 type instance struct {
 	d     *abi.Dispatcher
 	post  func([]byte)
+	log   func(sdk.LogLevel, string)
 	slots chan struct{} // one token a running Work
 	wg    sync.WaitGroup
 	dead  atomic.Bool
@@ -55,7 +56,10 @@ func (i *instance) Deliver(batch []byte) (effects []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			i.dead.Store(true)
-			effects, err = nil, fmt.Errorf("%w: panic: %v\n%s", module.ErrTrap, r, debug.Stack())
+			effects, err = nil, fmt.Errorf("%w: panic: %v", module.ErrTrap, r)
+			if i.log != nil {
+				i.log(sdk.LogError, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
+			}
 		}
 	}()
 	if err := i.d.Run(batch); err != nil {
