@@ -62,9 +62,29 @@ NodeID or the beginning of one that is known here.`,
 			stop := showProgress(cmd.ErrOrStderr(), sent, received)
 			defer stop()
 		}
-		return pump(s, in, cmd.OutOrStdout(), sent, received)
+		out := &lastByte{w: cmd.OutOrStdout()}
+		err = pump(s, in, out, sent, received)
+		if out.n > 0 && out.last != '\n' && isTerminal(cmd.OutOrStdout()) {
+			fmt.Fprintln(cmd.OutOrStdout()) // so that the prompt stands on a line of its own
+		}
+		return err
 	}
 	return cmd
+}
+
+// lastByte remembers what was written last.
+type lastByte struct {
+	w    io.Writer
+	n    int64
+	last byte
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	n, err := l.w.Write(p)
+	if n > 0 {
+		l.n, l.last = l.n+int64(n), p[n-1]
+	}
+	return n, err
 }
 
 // pump copies both ways until the far end is done.
