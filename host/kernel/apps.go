@@ -71,7 +71,7 @@ func (k *Kernel) wait(p *peer, pi *pipe, timeout time.Duration) {
 		k.failOpen(pi, sdk.NoRoute, fmt.Sprintf("%s after %v: is the node up, and does it share a relay with us?", why, timeout))
 	}
 	pi.end[1].peer = p
-	k.timers.set(&pi.timer, k.now+timeout)
+	k.timers.set(&pi.timer, k.now+min(timeout, never/2))
 	p.waiting = append(p.waiting, pi)
 	if p.cur == nil {
 		k.dialPeer(p)

@@ -52,9 +52,10 @@ const (
 	confirmRetry    = 200 * time.Millisecond // m3 is sent again until a packet proves that it arrived
 	redialMin       = 250 * time.Millisecond
 	redialMax       = 15 * time.Second
-	oldKeyKept      = 30 * time.Second // the key before the current one still opens packets
-	silenceRekey    = 3 * time.Second  // end-to-end silence while sending: handshake again
-	silenceDown     = 10 * time.Second // ... and then give the peer up
+	redialSoonest   = 50 * time.Millisecond // after a neighbour was lost
+	oldKeyKept      = 30 * time.Second      // the key before the current one still opens packets
+	silenceRekey    = 3 * time.Second       // end-to-end silence while sending: handshake again
+	silenceDown     = 10 * time.Second      // ... and then give the peer up
 	idleRelayedDown = 180 * time.Second
 	noRouteDown     = 5 * time.Second
 	maxJobs         = 512 // outstanding jobs; above, what would need one is dropped and counted

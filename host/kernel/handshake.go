@@ -12,18 +12,6 @@ import (
 	"nethost/sdk"
 )
 
-// anchor is an address from the configuration: we keep a session with whoever
-// answers there.
-type anchor struct {
-	addr  netip.AddrPort
-	node  sdk.NodeID // who must answer; zero: anybody
-	found sdk.NodeID // who did
-	dial  *dial
-	wait  time.Duration // current back-off
-	timer timer
-	err   string // why the last try failed
-}
-
 // dial is a handshake we began.
 type dial struct {
 	node  sdk.NodeID     // zero: unknown until m2
@@ -47,46 +35,6 @@ type answer struct {
 	hs    *session.Handshake
 	addr  netip.AddrPort
 	token session.Token
-}
-
-// addDial keeps a session with addr from now on.
-func (k *Kernel) addDial(addr netip.AddrPort, node sdk.NodeID) {
-	if k.dials[addr] != nil {
-		return
-	}
-	a := &anchor{addr: addr, node: node, wait: redialMin}
-	a.timer.fire = func(time.Duration) { k.redial(a) }
-	k.dials[addr] = a
-	k.order = append(k.order, addr)
-	k.redial(a)
-}
-
-// redial begins a handshake unless a session with the anchor stands.
-func (k *Kernel) redial(a *anchor) {
-	if k.down {
-		return
-	}
-	id := a.node
-	if id.IsZero() {
-		id = a.found
-	}
-	if p := k.peers[id]; p != nil && p.cur != nil && p.addr.IsValid() {
-		a.wait = redialMin
-		k.timers.set(&a.timer, k.now+time.Second)
-		return
-	}
-	if a.dial == nil {
-		d := &dial{node: a.node, addr: a.addr, home: a}
-		if !a.node.IsZero() {
-			if p := k.peerOf(a.node); p != nil && p.dial == nil {
-				d.peer, d.dest, p.dial = p, p.rid, d
-			}
-		}
-		a.dial = d
-		k.begin(d)
-	}
-	a.wait = min(a.wait*2, redialMax)
-	k.timers.set(&a.timer, k.now+a.wait)
 }
 
 // dialPeer begins a handshake with a known node, directly when it is a

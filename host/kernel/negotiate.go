@@ -33,6 +33,9 @@ func (k *Kernel) setTable(t *registry.Table) {
 	}
 }
 
+// odd reports whether the streams we open to a peer have odd ids.
+func (k *Kernel) odd(p *peer) bool { return k.self.Compare(p.id) < 0 }
+
 // sendManifest opens a stream of id 0x0600, writes our manifest and ends it. It
 // is the first thing on a new session.
 func (k *Kernel) sendManifest(p *peer) {
@@ -46,6 +49,12 @@ func (k *Kernel) sendManifest(p *peer) {
 // manifestData collects the peer's manifest. A later stream replaces an earlier
 // one; an epoch never goes back.
 func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
+	if ours := (ev.Stream%2 == 1) == k.odd(p); ours {
+		return // the peer ends its side of the stream with our manifest
+	}
+	if ev.FIN {
+		p.mux.Write(ev.Stream, nil, true) // lets the stream end
+	}
 	if ev.Stream != p.manifestIn {
 		if ev.Stream < p.manifestIn {
 			return

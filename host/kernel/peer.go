@@ -39,6 +39,11 @@ type peer struct {
 		until time.Duration
 	}
 
+	// The association: streams, manifests and handle live as long as it does.
+	// Each side names its own end; see hello.go.
+	assoc, theirAssoc uint64
+	heardHello        bool // the peer has our Hello of the current session
+
 	theirs     registry.Manifest
 	agreed     registry.Agreed // sorted outcomes; empty before the manifests met
 	prev       registry.Agreed // the set before, for frames of the epoch before
@@ -154,9 +159,11 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	e.sess, e.peer, e.answer = s, p, nil
 	p.lastHeard, p.firstUnheard = k.now, never
 	p.hintFrom, p.linkFrom, p.hintNext = 0, 0, 0
+	p.heardHello = false
 	if fresh {
-		p.mux = stream.New(stream.Config{Odd: k.self.Compare(p.id) < 0})
-		k.sendManifest(p)
+		k.associate(p)
+	} else { // a packet under the new keys, so that the peer knows that we have them
+		p.mux.Control(wire.AppendPing(nil, wire.Ping{Token: p.pingToken}))
 	}
 	k.trace(TraceSession, p.id, addr, sessionText(s, addr))
 	if addr.IsValid() {
@@ -214,21 +221,13 @@ func (k *Kernel) peerDown(p *peer, reason sdk.DownReason) {
 		return
 	}
 	k.notDirect(p)
-	for _, sid := range sortedKeys(p.streams) {
-		if pi := p.streams[sid]; pi != nil {
-			k.breakPipe(pi, pi.sideOfPeer(p, sid), sdk.PeerGone, "the session with "+p.id.Short()+" ended: "+reason.String())
-		}
-	}
-	clear(p.streams)
-	clear(p.opening)
-	k.announceDown(p, reason)
-	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
+	k.dissociate(p, reason)
 	k.index.drop(p.cur.LocalIndex())
 	if p.old != nil {
 		k.index.drop(p.old.LocalIndex())
 	}
 	p.cur, p.old, p.mux = nil, nil, nil
-	p.manifest, p.manifestIn, p.firstUnheard, p.noRoute = nil, 0, never, never
+	p.firstUnheard, p.noRoute = never, never
 	k.timers.set(&p.timer, never)
 	k.forget(p)
 }

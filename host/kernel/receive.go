@@ -128,6 +128,10 @@ func (k *Kernel) heardDirect(p *peer) {
 // frames walks the plaintext of a packet. A packet that holds something we
 // cannot take yet is not acknowledged, so that the peer sends it again.
 func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
+	if !k.greeted(p, plain, gen) {
+		k.drop(DropNotAgreed)
+		return
+	}
 	eliciting, hold := false, false
 	for len(plain) > 0 {
 		f, rest, ok := wire.ParseFrame(plain)
@@ -225,6 +229,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	case wire.MsgAck:
 		var a wire.Ack
 		if ok = wire.ParseAck(body, &a); ok {
+			p.heardHello = p.heardHello || a.Gen == p.cur.PeerIndex()
 			p.mux.OnAck(&a, k.now)
 			k.measured(p)
 		}
@@ -238,6 +243,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		if r, ok = wire.ParseReset(body); ok {
 			p.mux.OnReset(r)
 		}
+	case wire.MsgHello: // greeted has taken it
 	case wire.MsgPing:
 		_, ok = wire.ParsePing(body)
 	case wire.MsgWave:

@@ -80,7 +80,12 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 		b = wire.AppendHop(b, wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: wire.MaxTTL, Dest: p.rid})
 	}
 	b = b[:hop+wire.SessionSize]
-	filled := p.mux.Fill(b, k.cfg.MTU-hop-wire.SessionSize-wire.TagSize, k.now)
+	room := k.cfg.MTU - hop - wire.SessionSize - wire.TagSize
+	if !p.heardHello {
+		b = k.appendHello(b, p)
+		room -= helloSize
+	}
+	filled := p.mux.Fill(b, room, k.now)
 	if len(filled) == len(b) {
 		return false
 	}
@@ -158,7 +163,7 @@ func (k *Kernel) challenge(p *peer) {
 	b := wire.AppendHop(k.out.packet(256), wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
 	b = b[:wire.LocalSize+wire.SessionSize]
 	msg := wire.AppendPathChallenge(nil, wire.PathChallenge{Data: p.moving.token})
-	b = wire.AppendFrame(b, wire.Frame{ID: coreID, Payload: msg})
+	b = wire.AppendFrame(k.appendHello(b, p), wire.Frame{ID: coreID, Payload: msg})
 	if pkt, _, ok := p.cur.Seal(b, wire.LocalSize); ok {
 		k.counters.PacketsOut++
 		k.out.Datagrams = append(k.out.Datagrams, Datagram{p.moving.addr, pkt})

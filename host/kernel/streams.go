@@ -96,7 +96,7 @@ func (k *Kernel) attach(pi *pipe, deadline time.Duration) {
 				k.breakBoth(pi, sdk.DeadlineExceeded, "deadline exceeded")
 			}
 		}
-		k.timers.set(&pi.timer, k.now+deadline)
+		k.timers.set(&pi.timer, k.now+min(deadline, never/2))
 	}
 }
 

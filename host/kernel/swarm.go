@@ -117,6 +117,7 @@ func (k *Kernel) livenessChanged(p *peer) {
 		p.mux.PathChanged(k.now)
 	case liveness.Dead:
 		k.trace(TraceDead, p.id, p.addr, "")
+		k.redialSoon(p.id)
 		k.notDirect(p)
 		if _, ok := k.table.Lookup(p.rid); !ok {
 			k.peerDown(p, sdk.DownDead)

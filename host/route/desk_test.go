@@ -8,7 +8,7 @@ import (
 	"nethost/host/wire"
 )
 
-const trials = 100
+const trials = 60
 
 func ridOf(i int) wire.RID { return identity.RIDOf(idOf(i)) }
 

@@ -35,6 +35,17 @@ func (w *World) Cut(a, b *Node, cut bool) error {
 	return nil
 }
 
+// Deaf keeps a from hearing b, or (with false) lets it hear again; b hears a all
+// the time.
+func (w *World) Deaf(a, b *Node, deaf bool) error {
+	l := w.links[[2]*Node{b, a}]
+	if l == nil {
+		return fmt.Errorf("no link between %s and %s", a.Name, b.Name)
+	}
+	l.Cut = deaf
+	return nil
+}
+
 // capture is a datagram as an observer of the wire saw it.
 type capture struct {
 	from, to netip.AddrPort

@@ -26,7 +26,7 @@ type Args struct {
 //	dial A B                  A keeps a session with B's address
 //	run DURATION
 //	until A B [within=5s]     run until A has agreed with B
-//	cut A B | heal A B
+//	cut A B | heal A B | deaf A B    A does not hear B, who hears A
 //	kill A | stop A | restart A
 //	call A B ID TEXT          a unary call of an application on A; the answer
 //	transfer A B ID BYTES     a stream of that many bytes, echoed, compared
@@ -52,7 +52,7 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return "", fmt.Errorf("no node %q", a.word(0))
 	}
 	switch cmd {
-	case "dial", "cut", "heal", "until", "call", "transfer":
+	case "dial", "cut", "heal", "deaf", "until", "call", "transfer":
 		m := w.Node(a.word(1))
 		if m == nil {
 			return "", fmt.Errorf("no node %q", a.word(1))
@@ -144,6 +144,8 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 		n.Dial(m)
 	case "cut", "heal":
 		return "", w.Cut(n, m, cmd == "cut")
+	case "deaf":
+		return "", w.Deaf(n, m, true)
 	case "until":
 		within := 5 * time.Second
 		if s := a.Keys["within"]; s != "" {

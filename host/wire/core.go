@@ -20,6 +20,7 @@ const (
 	MsgGoodbye       = 9
 	MsgPathChallenge = 10
 	MsgPathResponse  = 11
+	MsgHello         = 12
 )
 
 // Limits of core messages (W6).
@@ -234,3 +235,23 @@ func AppendPathResponse(b []byte, c PathChallenge) []byte {
 
 // ParsePathResponse reads the body of a response.
 func ParsePathResponse(body []byte) (c PathChallenge, ok bool) { return ParsePathChallenge(body) }
+
+// Hello says which association a session belongs to (W6.13): ours, and what we
+// hold to be the peer's, 0 if nothing yet. Streams and manifests live as long as
+// an association; a session is one generation of its keys.
+type Hello struct{ Mine, Yours uint64 }
+
+// AppendHello appends h with its kind byte.
+func AppendHello(b []byte, h Hello) []byte {
+	b = binary.LittleEndian.AppendUint64(append(b, MsgHello), h.Mine)
+	return binary.LittleEndian.AppendUint64(b, h.Yours)
+}
+
+// ParseHello reads the body of a Hello. Mine is not 0.
+func ParseHello(body []byte) (h Hello, ok bool) {
+	if len(body) != 16 {
+		return h, false
+	}
+	h = Hello{binary.LittleEndian.Uint64(body), binary.LittleEndian.Uint64(body[8:])}
+	return h, h.Mine != 0
+}

@@ -55,6 +55,7 @@ func vectors() []vector {
 		{"core-goodbye", AppendGoodbye(nil, Goodbye{1})},
 		{"core-challenge", AppendPathChallenge(nil, PathChallenge{99})},
 		{"core-response", AppendPathResponse(nil, PathChallenge{99})},
+		{"core-hello", AppendHello(nil, Hello{7, 8})},
 	}
 }
 
@@ -132,6 +133,9 @@ func reparseCore(b []byte) (again []byte, ok bool) {
 	case MsgGoodbye:
 		m, ok := ParseGoodbye(body)
 		return AppendGoodbye(nil, m), ok
+	case MsgHello:
+		m, ok := ParseHello(body)
+		return AppendHello(nil, m), ok
 	case MsgPathChallenge:
 		m, ok := ParsePathChallenge(body)
 		return AppendPathChallenge(nil, m), ok

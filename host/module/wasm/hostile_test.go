@@ -26,7 +26,7 @@ func cat(parts ...[]byte) (b []byte) {
 }
 
 // TestHostileGuests: every way to misbehave ends in the right error, soon, and
-// leaves the instance dead. W4.1 W4.2 W5.1 W5.3 W8.
+// leaves the instance dead. W4.1 W4.2 W5.1 W5.2 A6.
 func TestHostileGuests(t *testing.T) {
 	zero := []byte{opI64Const, 0}
 	loop := cat([]byte{opLoop, blockEmpty, opBr, 0, opEnd}, zero)

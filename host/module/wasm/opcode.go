@@ -66,7 +66,7 @@ type instr struct {
 	block  int64 // block type of block, loop and if
 }
 
-// next decodes one instruction into in. W3.1: what it does not know, it refuses.
+// next decodes one instruction into in. W2.2: what it does not know, it refuses.
 func (r *reader) next(in *instr) {
 	*in = instr{op: r.byte(), labels: in.labels[:0]}
 	switch op := in.op; {

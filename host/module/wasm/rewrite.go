@@ -257,7 +257,7 @@ const (
 	exportInit   = "_initialize"
 )
 
-// checkABI holds a binary to W2.1 and W2.2: what it must and must not export.
+// checkABI holds a binary to W2.3: what it must and must not export.
 func (m *image) checkABI() error {
 	if len(m.funcs) > maxFuncs {
 		return fmt.Errorf("has %d functions; the most is %d", len(m.funcs), maxFuncs)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRefused: what the rewriter does not take, and what it says. W1 W2 W3.
+// TestRefused: what the rewriter does not take, and what it says. W2.6.
 func TestRefused(t *testing.T) {
 	zero := []byte{opI64Const, 0}
 	with := func(code ...byte) []byte { return handleOnly(cat(code, zero)...).bytes() }
@@ -20,43 +20,43 @@ func TestRefused(t *testing.T) {
 		clause, text string
 		bin          []byte
 	}{
-		{"W1.1", "not WebAssembly", []byte("#!/bin/sh\n")},
-		{"W1.1", "version", []byte("\x00asm\x02\x00\x00\x00")},
-		{"W1.2", "component", []byte("\x00asm\x0d\x00\x01\x00")},
-		{"W1.3", "out of order", append(handleOnly(zero...).bytes(), secType, 1, 0)},
-		{"W1.3", "kind 13", append(handleOnly(zero...).bytes(), 13, 1, 0)},
-		{"W2.1", "nethost_abi_1", rename("nethost_abi_1", "nethost_xbi_1")},
-		{"W2.1", "another ABI", rename("nethost_abi_1", "nethost_abi_2")},
-		{"W2.1", "nethost_buffer", rename("nethost_buffer", "nethost_puffer")},
-		{"W2.1", "another type", edit(func(a *asm) { a.exports = map[string][2]byte{exportInit: {0, 0}} })},
-		{"W2.2", "-buildmode=c-shared", bad("_start")},
-		{"W2.2", "belong to the host", bad("__nethost_fuel")},
+		{"W2.1", "not WebAssembly", []byte("#!/bin/sh\n")},
+		{"W2.1", "version", []byte("\x00asm\x02\x00\x00\x00")},
+		{"W2.1", "component", []byte("\x00asm\x0d\x00\x01\x00")},
+		{"W2.1", "out of order", append(handleOnly(zero...).bytes(), secType, 1, 0)},
+		{"W2.1", "kind 13", append(handleOnly(zero...).bytes(), 13, 1, 0)},
+		{"W2.3", "nethost_abi_1", rename("nethost_abi_1", "nethost_xbi_1")},
+		{"W2.3", "another ABI", rename("nethost_abi_1", "nethost_abi_2")},
+		{"W2.3", "nethost_buffer", rename("nethost_buffer", "nethost_puffer")},
+		{"W2.3", "another type", edit(func(a *asm) { a.exports = map[string][2]byte{exportInit: {0, 0}} })},
+		{"W2.3", "-buildmode=c-shared", bad("_start")},
+		{"W2.3", "belong to the host", bad("__nethost_fuel")},
 		{"W2.3", "may import only", edit(func(a *asm) {
 			a.imports = [][]byte{append(appendName(appendName(nil, "env"), "f"), 0, 2)}
 		})},
 		{"W2.3", "may import only", edit(func(a *asm) {
 			a.imports = [][]byte{append(appendName(appendName(nil, wasiModule), "g"), 3, 0x7e, 1)}
 		})},
-		{"W2.4", "needs", edit(func(a *asm) { a.memory = []byte{0, 0xff, 0xff, 3} })},
-		{"W2.4", "shared", edit(func(a *asm) { a.memory = []byte{3, 1, 1} })},
-		{"W2.4", "64-bit", edit(func(a *asm) { a.memory = []byte{4, 1} })},
+		{"W2.5", "needs", edit(func(a *asm) { a.memory = []byte{0, 0xff, 0xff, 3} })},
+		{"W2.2", "shared", edit(func(a *asm) { a.memory = []byte{3, 1, 1} })},
+		{"W2.2", "64-bit", edit(func(a *asm) { a.memory = []byte{4, 1} })},
 		{"W2.4", "entries", edit(func(a *asm) { a.extra = map[byte][]byte{secTable: {1, 0x70, 0, 0xff, 0xff, 0xff, 0x7f}} })},
-		{"W3.1", "tail call", with(0x12, 2)},
-		{"W3.1", "threads", with(0xfe, 3, 0)},
-		{"W3.1", "exception", with(0x08, 0)},
-		{"W3.1", "0xff", with(0xff)},
-		{"W3.1", "0xfd 256", with(0xfd, 0x80, 2)},
-		{"W3.1", "second memory", with(opI32Const, 0, opMemoryGrow, 1, 0x1a)},
-		{"W3.2", "global 0", with(opGlobalGet, 0, 0x1a)},
-		{"W3.2", "global 1", with(opI32Const, 0, opGlobalSet, 1)},
-		{"W3.2", "local 2", with(opLocalGet, 2, 0x1a)},
-		{"W3.2", "label 1", with(opBr, 1)},
-		{"W3.2", "label 1", with(opBlock, blockEmpty, opEnd, opI32Const, 0, opBrIf, 1)},
-		{"W3.2", "type 3", with(opBlock, 3, opEnd)},
-		{"W3.2", "global 0", edit(func(a *asm) { a.exports = map[string][2]byte{"g": {3, 0}} })},
-		{"W3.3", "initialiser", edit(func(a *asm) { a.extra = map[byte][]byte{secGlobal: {1, 0x7e, 1, opGlobalGet, 1, opEnd}} })},
-		{"W3.4", "after its last end", with(opEnd)},
-		{"W3.4", "else", with(opElse)},
+		{"W2.2", "tail call", with(0x12, 2)},
+		{"W2.2", "threads", with(0xfe, 3, 0)},
+		{"W2.2", "exception", with(0x08, 0)},
+		{"W2.2", "0xff", with(0xff)},
+		{"W2.2", "0xfd 256", with(0xfd, 0x80, 2)},
+		{"W2.2", "second memory", with(opI32Const, 0, opMemoryGrow, 1, 0x1a)},
+		{"W3.3", "global 0", with(opGlobalGet, 0, 0x1a)},
+		{"W3.3", "global 1", with(opI32Const, 0, opGlobalSet, 1)},
+		{"W3.3", "local 2", with(opLocalGet, 2, 0x1a)},
+		{"W3.3", "label 1", with(opBr, 1)},
+		{"W3.3", "label 1", with(opBlock, blockEmpty, opEnd, opI32Const, 0, opBrIf, 1)},
+		{"W3.3", "type 3", with(opBlock, 3, opEnd)},
+		{"W3.3", "global 0", edit(func(a *asm) { a.exports = map[string][2]byte{"g": {3, 0}} })},
+		{"W3.4", "initialiser", edit(func(a *asm) { a.extra = map[byte][]byte{secGlobal: {1, 0x7e, 1, opGlobalGet, 1, opEnd}} })},
+		{"W2.1", "after its last end", with(opEnd)},
+		{"W2.2", "else", with(opElse)},
 	}
 	for _, test := range tests {
 		_, _, err := Rewrite(test.bin, testOptions)
@@ -66,7 +66,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestTruncated: no prefix of a module is a module. W1.3.
+// TestTruncated: no prefix of a module is a module. W2.1.
 func TestTruncated(t *testing.T) {
 	bin := generate(7).bytes()
 	if _, _, err := Rewrite(bin, testOptions); err != nil {

@@ -267,7 +267,7 @@ func (m *image) parseMemory(r *reader) {
 	}
 }
 
-// constExpr walks an initialiser. W3.3: it can name no global, since the only ones
+// constExpr walks an initialiser. W3.4: it can name no global, since the only ones
 // allowed there are imported ones.
 func (m *image) constExpr(r *reader) {
 	switch op := r.byte(); {
