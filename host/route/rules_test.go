@@ -241,7 +241,8 @@ func TestSelection(t *testing.T) {
 		t.Error("a small change of cost counted")
 	}
 	d.NeighborCost(1, 0, d.now)
-	if d.find(1).cost != 1 {
+	d.NeighborUp(4, idOf(4), 0, 1200, d.now)
+	if d.find(1).cost != 1 || d.find(4).cost != 1 {
 		t.Error("a link cannot be free: feasibility distances must fall along a path")
 	}
 }

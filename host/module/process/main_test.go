@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 
