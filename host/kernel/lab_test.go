@@ -89,8 +89,10 @@ func (l *lab) step(i int, in Input) {
 		l.send(i, d.To, bytes.Clone(d.Bytes))
 	}
 	for _, j := range out.Jobs {
-		j.Run()
-		l.queue = append(l.queue, func() { l.step(i, Input{Kind: InJob, Job: j}) })
+		l.queue = append(l.queue, func() { // later, as off a lock
+			j.Run()
+			l.step(i, Input{Kind: InJob, Job: j})
+		})
 	}
 	for _, d := range out.Deliveries {
 		d.Event.Payload = bytes.Clone(d.Event.Payload)
@@ -102,7 +104,7 @@ func (l *lab) step(i int, in Input) {
 	}
 	if l.poison {
 		poison(out.bufs...)
-		poison(out.arena, in.Datagram, in.Data)
+		poison(out.arena, in.Datagram, in.Data, in.Open.Meta, in.Open.Principal)
 		for _, e := range in.Effects {
 			poison(e.Payload)
 		}
@@ -238,8 +240,11 @@ func (l *lab) settled() {
 			}
 		}
 		for _, p := range k.peers {
-			if len(p.streams)+len(p.opening)+len(p.waiting) > 0 || p.mux != nil && p.mux.Stats().Streams > 0 {
-				l.t.Errorf("node %d keeps %d streams, %d opening, %d waiting, %+v", i, len(p.streams), len(p.opening), len(p.waiting), p.mux.Stats())
+			if n := len(p.streams) + len(p.opening) + len(p.waiting); n > 0 {
+				l.t.Errorf("node %d keeps %d streams, %d opening, %d waiting", i, len(p.streams), len(p.opening), len(p.waiting))
+			}
+			if p.mux != nil && p.mux.Stats().Streams > 0 {
+				l.t.Errorf("node %d: the stream layer keeps %d streams", i, p.mux.Stats().Streams)
 			}
 		}
 	}

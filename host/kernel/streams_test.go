@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"nethost/host/identity"
 	"nethost/sdk"
 )
 
@@ -23,6 +24,12 @@ func moduleStream(l *lab, o sdk.Open) (chat, store sdk.Ref) {
 		l.t.Fatalf("%+v %+v %v", ev, got, err)
 	}
 	return 1, ev.Ref
+}
+
+// nobody is the id of a node that is not there.
+func nobody() []byte {
+	id := identity.NewKey([32]byte{77}).ID()
+	return id[:]
 }
 
 func TestModuleToModule(t *testing.T) {
@@ -157,7 +164,7 @@ func TestModuleRestart(t *testing.T) {
 	chat, store := moduleStream(l, sdk.Open{})
 	l.do(0, 1, sdk.Effect{Kind: sdk.OpStreamOpen, Ref: 1, Peer: l.handle(0, 1), ID: idStore, Payload: openOf(sdk.Open{})},
 		sdk.Effect{Kind: sdk.OpTimer, Ref: 8, Arg: uint64(time.Second)},
-		sdk.Effect{Kind: sdk.OpConnect, Ref: 10, Payload: bytes.Repeat([]byte{7}, 32)})
+		sdk.Effect{Kind: sdk.OpConnect, Ref: 10, Payload: nobody()})
 	l.run(100 * time.Millisecond)
 	ref := l.one(1, 1, sdk.EvStreamOpen).Ref
 	l.events[0] = nil
@@ -184,6 +191,13 @@ func TestModuleRestart(t *testing.T) {
 	l.run(time.Minute)
 	if len(l.events[0]) != 0 {
 		t.Errorf("a fresh instance was told of its predecessor's: %+v", l.events[0])
+	}
+	l.do(0, 1, sdk.Effect{Kind: sdk.OpConnect, Ref: 12, Payload: nobody()})
+	l.step(0, Input{Kind: InModuleDown, Slot: 1})
+	l.step(0, Input{Kind: InModuleUp, Slot: 1})
+	l.run(time.Minute)
+	if l.take(0, 1, sdk.EvConnectFailed) != nil {
+		t.Error("a fresh instance was told of its predecessor's Connect")
 	}
 	l.settled()
 }
@@ -256,6 +270,20 @@ func TestDeadPeer(t *testing.T) {
 	l.settled()
 }
 
+// TestDroppedOfDead: what was dropped towards a peer is not told after PeerDown,
+// when nothing may name the handle any more.
+func TestDroppedOfDead(t *testing.T) {
+	l := newLab(t, 2)
+	p := l.k[0].peers[l.k[1].self]
+	l.do(0, 0, sdk.Effect{Kind: sdk.OpSend, Peer: p.handle, ID: idChat, Payload: make([]byte, 4000)})
+	p.dial = &dial{} // a handshake under way keeps the peer in the tables
+	l.step(1, Input{Kind: InShutdown})
+	l.run(time.Second)
+	if p.gone || l.take(0, 0, sdk.EvDropped) != nil {
+		t.Errorf("gone %v, or Dropped after PeerDown", p.gone)
+	}
+}
+
 // TestConnect: a module's Connect is answered, whatever becomes of it.
 func TestConnect(t *testing.T) {
 	l := newLab(t, 3)
@@ -275,11 +303,13 @@ func TestConnect(t *testing.T) {
 			t.Errorf("%v (%s), want %v", sdk.Code(ev.Arg), ev.Payload, want)
 		}
 	}
+	fail(2, target[:], sdk.UnsupportedID) // nobody there answers to the lonely module's id
 	self := l.k[0].self
 	fail(0, self[:], sdk.InvalidArgument)
 	fail(0, []byte("short"), sdk.InvalidArgument)
-	fail(0, bytes.Repeat([]byte{9}, 32), sdk.NoRoute)
-	fail(2, target[:], sdk.UnsupportedID) // nobody there answers to the lonely module's id
+	fail(0, nobody(), sdk.NoRoute)
+	l.run(5 * time.Minute)
+	fail(2, target[:], sdk.UnsupportedID) // the same when a session must be made first
 	l.settled()
 	if len(l.k[0].peers) != 2 {
 		t.Errorf("%d peers are kept", len(l.k[0].peers))
@@ -288,7 +318,7 @@ func TestConnect(t *testing.T) {
 
 func TestAppOpen(t *testing.T) {
 	l := newLab(t, 2)
-	nobody := sdk.NodeID{1, 2, 3}
+	nobody := sdk.NodeID(nobody())
 	open := func(app uint64, node sdk.NodeID, id sdk.ID, o sdk.Open) {
 		l.step(0, Input{Kind: InAppOpen, App: app, Node: node, ID: id, Open: o})
 	}
@@ -352,4 +382,3 @@ func TestAppOpen(t *testing.T) {
 	}
 	l.settled()
 }
-
