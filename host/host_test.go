@@ -290,3 +290,40 @@ func TestWatch(t *testing.T) {
 		b.stop()
 	})
 }
+
+// TestSlowReader: a reader that is always a little behind does not make the
+// buffer of its stream grow.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{t: t, sw: link.NewSwitch()}
+		a := m.add("a")
+		time.Sleep(time.Second)
+		s, err := a.Open(t.Context(), host.Target{ID: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 8 << 20
+		go func() {
+			s.Write(make([]byte, size))
+			s.CloseWrite()
+		}()
+		got, p := 0, make([]byte, 1000)
+		for {
+			n, err := s.Read(p)
+			got += n
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := s.Buffered(); c > 4*sdk.InitialCredit {
+				t.Fatalf("after %d bytes the buffer holds room for %d", got, c)
+			}
+		}
+		if got != size {
+			t.Errorf("%d of %d bytes came back", got, size)
+		}
+		a.stop()
+	})
+}
