@@ -236,7 +236,7 @@ func AppendPathResponse(b []byte, c PathChallenge) []byte {
 // ParsePathResponse reads the body of a response.
 func ParsePathResponse(body []byte) (c PathChallenge, ok bool) { return ParsePathChallenge(body) }
 
-// Hello says which association a session belongs to (W6.13): ours, and what we
+// Hello says which association a session belongs to (W6.12): ours, and what we
 // hold to be the peer's, 0 if nothing yet. Streams and manifests live as long as
 // an association; a session is one generation of its keys.
 type Hello struct{ Mine, Yours uint64 }
