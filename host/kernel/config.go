@@ -68,6 +68,7 @@ const (
 	unsupportedRate = 100 * time.Millisecond // <= 10 answers a second
 	droppedEvery    = 10 * time.Millisecond
 	minRTTPeriod    = 10 * time.Second
+	leastCost       = 1000 // of a link, in microseconds
 )
 
 func (c *Config) fill() error {

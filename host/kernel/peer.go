@@ -207,12 +207,14 @@ func (k *Kernel) notDirect(p *peer) {
 // linkCost is a link's share of a path's metric, in microseconds: half the
 // shortest round trip of the last ten to twenty seconds. The smoothed one rises
 // with the load we put on the link ourselves, and routes would chase it.
+// Below a millisecond differences are the scheduler's, and would only make
+// alternates of equal length infeasible.
 func (k *Kernel) linkCost(p *peer) uint32 {
 	rtt := min(p.minRTT[0], p.minRTT[1])
 	if rtt == never {
 		rtt = 0
 	}
-	return uint32(max(100, min(rtt.Microseconds()/2, 1<<24)))
+	return uint32(max(leastCost, min(rtt.Microseconds()/2, 1<<24)))
 }
 
 // peerDown ends the peer's session for good: streams are reset, modules told.

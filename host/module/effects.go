@@ -102,7 +102,9 @@ func faultOf(f *sdk.Effect) string {
 		return ""
 	case sdk.OpSign:
 		return limit(sdk.MaxMessage)
-	case sdk.OpLog, sdk.OpStreamReset, sdk.OpPenalize:
+	case sdk.OpLog:
+		return limit(maxPayload) // cut where it is written
+	case sdk.OpStreamReset, sdk.OpPenalize:
 		return limit(sdk.MaxLogText)
 	case sdk.OpCount:
 		if n == 0 || n > maxCounterName {

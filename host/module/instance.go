@@ -178,7 +178,7 @@ func (s *supervisor) release() error {
 // note takes a Log or a Count.
 func (s *supervisor) note(f *sdk.Effect) {
 	if f.Kind == sdk.OpLog {
-		s.lim.line(sdk.LogLevel(min(f.Arg, uint64(sdk.LogError))), string(f.Payload))
+		s.lim.line(sdk.LogLevel(min(f.Arg, uint64(sdk.LogError))), string(f.Payload[:min(len(f.Payload), sdk.MaxLogText)]))
 		return
 	}
 	s.mu.Lock()

@@ -250,6 +250,11 @@ func (s *supervisor) drain() error {
 	}
 	s.run.Lock()
 	defer s.run.Unlock()
+	if s.held { // an inline turn left effects that wait for a sync
+		if err := s.release(); err != nil {
+			return err
+		}
+	}
 	s.batch = append(s.batch[:0], entry{ev: sdk.Event{Kind: sdk.EvStop}})
 	return s.hand(false)
 }

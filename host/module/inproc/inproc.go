@@ -76,15 +76,26 @@ func (i *instance) Deliver(batch []byte) (effects []byte, err error) {
 	return effects, nil
 }
 
-// work runs one slow function and posts what it returns. A panic there posts
-// nothing: the module waits for a Posted that does not come, and its own timers
-// are there for that.
+// work runs one slow function and posts what it returns. What an instance had not
+// begun when it ended is not begun any more. A panic ends the instance, like one
+// in Handle: the malformed batch makes the supervisor see to it at once.
 func (i *instance) work(w sdk.Work) {
 	i.slots <- struct{}{}
 	defer func() {
 		<-i.slots
-		_ = recover() // the stack of a module's own function is its author's business
+		if r := recover(); r != nil {
+			i.dead.Store(true)
+			if i.log != nil {
+				i.log(sdk.LogError, fmt.Sprintf("panic in work: %v\n%s", r, debug.Stack()))
+			}
+			if i.post != nil {
+				i.post(nil)
+			}
+		}
 	}()
+	if i.dead.Load() {
+		return
+	}
 	if b, ok := abi.AppendPost(nil, w.Ref, w.Do()); ok && i.post != nil {
 		i.post(b)
 	}

@@ -79,14 +79,23 @@ func TestFailures(t *testing.T) {
 }
 
 // TestWork: the result comes back as a batch of one Post; a panic in the function
-// hurts nobody.
+// ends the instance, and tells so by a batch that is none.
 func TestWork(t *testing.T) {
 	posted := make(chan []byte, 1)
 	inst := open(t, "odd", func(b []byte) { posted <- append([]byte(nil), b...) })
-	for seq, ref := range []sdk.Ref{7, 3} {
-		if _, err := inst.Deliver(batch(uint64(seq+1), ref)); err != nil {
+	defer func() {
+		if _, err := inst.Deliver(batch(2, 7)); err != nil {
 			t.Fatal(err)
 		}
+		if b := <-posted; len(b) != 0 {
+			t.Errorf("a panic in work posted %x", b)
+		}
+		if _, err := inst.Deliver(batch(3, 3)); !errors.Is(err, module.ErrGone) {
+			t.Errorf("after a panic in work: %v", err)
+		}
+	}()
+	if _, err := inst.Deliver(batch(1, 3)); err != nil {
+		t.Fatal(err)
 	}
 	_, r, err := abi.Parse(<-posted, sdk.MaxEffectBytes)
 	if err != nil {
