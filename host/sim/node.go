@@ -39,10 +39,9 @@ type App struct {
 	Credit      uint64
 }
 
-// moduleRun is a module with its mailbox, run inline through the codec that every
-// carrier uses.
+// moduleRun is a module with its mailbox, run inline.
 type moduleRun struct {
-	d     *abi.Dispatcher
+	inst  *Instance
 	w     abi.Writer // events
 	queue []sdk.Event
 	seq   uint64
@@ -67,7 +66,7 @@ func (n *Node) start() error {
 	}
 	n.k, n.armed, n.apps, n.mods = k, 1<<62, map[uint64]*App{}, nil
 	for slot, m := range n.cfg.Modules {
-		r := &moduleRun{d: abi.NewDispatcher(m)}
+		r := &moduleRun{inst: NewInstance(m)}
 		n.mods = append(n.mods, r)
 		start := sdk.Start{Reason: sdk.StartFresh, Self: n.ID()}
 		r.queue = append(r.queue, sdk.Event{Kind: sdk.EvStart, Payload: sdk.AppendStart(nil, start)})
@@ -110,7 +109,7 @@ func (n *Node) SetModules(mods []sdk.Module) {
 	n.cfg.Modules = mods
 	table, _ := tableOf(mods)
 	for _, m := range mods {
-		r := &moduleRun{d: abi.NewDispatcher(m)}
+		r := &moduleRun{inst: NewInstance(m)}
 		n.mods = append(n.mods, r)
 	}
 	n.step(kernel.Input{Kind: kernel.InTable, Table: table})
@@ -236,11 +235,7 @@ func (r *moduleRun) batch(now time.Duration) []sdk.Effect {
 		r.queue = r.queue[1:]
 	}
 	r.w.Event(sdk.Event{Kind: sdk.EvFlush})
-	if err := r.d.Run(r.w.Bytes()); err != nil {
-		panic(err)
-	}
-	r.d.RunWork()
-	out, err := r.d.Effects()
+	out, err := r.inst.Deliver(r.w.Bytes())
 	if err != nil {
 		panic(err)
 	}

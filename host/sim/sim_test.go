@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"nethost/sdk"
+	"nethost/sdk/sdktest"
 	"nethost/subprotocols/builtin/echo"
 )
 
@@ -107,4 +108,9 @@ func TestScripts(t *testing.T) {
 			t.Errorf("trace hash %s, then %s from the same seed", a, b)
 		}
 	})
+}
+
+// TestConform: echo means the same in the simulator as behind every carrier.
+func TestConform(t *testing.T) {
+	sdktest.Conform(t, func(*testing.T) sdktest.Instance { return NewInstance(echo.New()) })
 }
