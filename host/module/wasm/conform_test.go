@@ -1,0 +1,14 @@
+package wasm
+
+import (
+	"testing"
+
+	"nethost/host/module"
+	"nethost/sdk/sdktest"
+)
+
+// TestConform: echo as a Go guest, metered, passes the suite of the carriers.
+func TestConform(t *testing.T) {
+	c, bin := newCarrier(t), buildGuest(t, echoPkg)
+	sdktest.Conform(t, func(t *testing.T) sdktest.Instance { return mustOpen(t, c, bin, module.Spec{}) })
+}
