@@ -154,7 +154,21 @@ func TestCarriersFail(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("hostinfo answers %v after kill -9", eventually(t, a, b.Self(), 0x1002, "", `"cores"`))
+	// Nobody calls it, and it comes back all the same.
+	killed := time.Now()
+	for restarted := uint64(0); restarted == 0; {
+		for _, m := range b.Snapshot().Modules {
+			if m.Name == "hostinfo" && m.State == module.StateReady {
+				restarted = m.Restarts
+			}
+		}
+		if time.Since(killed) > time.Minute {
+			t.Fatal("hostinfo was not restarted")
+		}
+		runtime.Gosched()
+	}
+	t.Logf("hostinfo is ready again %v after kill -9", time.Since(killed))
+	t.Logf("hostinfo answers after another %v", eventually(t, a, b.Self(), 0x1002, "", `"cores"`))
 	for _, how := range []string{"spin", "trap"} {
 		_, err := testCall(a, b.Self(), 0x1600, how)
 		var e *host.StreamError

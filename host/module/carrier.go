@@ -30,6 +30,10 @@ type Instance interface {
 	Close() error
 }
 
+// Exiter is implemented by instances that may end while nothing is delivered to
+// them: a process does. Done is closed then, and Deliver fails from then on.
+type Exiter interface{ Done() <-chan struct{} }
+
 // Errors an instance's Deliver wraps, so that supervisors and tests can tell the
 // causes apart.
 var (

@@ -143,7 +143,7 @@ func (s *supervisor) live(ctx context.Context, reason sdk.StartReason) error {
 	}
 	if err == nil {
 		if err = s.start(inst, life, reason); err == nil {
-			err = s.serve()
+			err = s.serve(inst)
 		}
 	}
 	s.bury(inst)
@@ -183,14 +183,29 @@ func (s *supervisor) setCurrent(inst Instance) {
 	s.current = inst
 }
 
-// serve runs batches until the instance dies or the manager closes.
-func (s *supervisor) serve() error {
+// serve runs batches until the instance dies or the manager closes. An instance
+// that ends while it is idle is found out by an empty batch, so that it is
+// restarted at once and not when somebody needs it.
+func (s *supervisor) serve(inst Instance) error {
+	var ended <-chan struct{}
+	if e, ok := inst.(Exiter); ok {
+		ended = e.Done()
+	}
 	for {
 		if err := s.pump(); err != nil {
 			return err
 		}
 		select {
 		case <-s.wake:
+		case <-ended:
+			s.run.Lock()
+			s.batch = s.batch[:0]
+			err := s.hand(false)
+			s.run.Unlock()
+			if err == nil {
+				err = fmt.Errorf("%w: it ended by itself", ErrGone)
+			}
+			return err
 		case <-s.m.closing:
 			return s.drain()
 		}

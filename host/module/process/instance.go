@@ -44,7 +44,13 @@ type instance struct {
 	wg      sync.WaitGroup
 }
 
-var _ module.Instance = (*instance)(nil)
+var (
+	_ module.Instance = (*instance)(nil)
+	_ module.Exiter   = (*instance)(nil)
+)
+
+// Done is closed when the program closed its pipe or died.
+func (in *instance) Done() <-chan struct{} { return in.gone }
 
 func newInstance(s module.Spec, o Options, dir *privateDir) *instance {
 	return &instance{spec: s, opts: o, dir: dir, logs: newLogs(s.Log), arrived: make(chan struct{}, 1), gone: make(chan struct{})}
