@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"nethost/host/identity"
 	"nethost/sdk"
 )
 
@@ -57,10 +58,10 @@ func (k *Kernel) redial(a *anchor) {
 	}
 	if a.dial == nil {
 		d := &dial{node: a.node, addr: a.addr, home: a}
+		// It does not count as the peer's own dial: an address where nobody
+		// answers must not keep the node from being reached through the mesh.
 		if !a.node.IsZero() {
-			if p := k.peerOf(a.node); p != nil && p.dial == nil {
-				d.peer, d.dest, p.dial = p, p.rid, d
-			}
+			d.dest = identity.RIDOf(a.node)
 		}
 		a.dial = d
 		k.begin(d)

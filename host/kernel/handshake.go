@@ -57,6 +57,9 @@ func (k *Kernel) begin(d *dial) {
 	if d.index != 0 {
 		k.index.drop(d.index)
 	}
+	if d.peer != nil { // a neighbour may have become a distant node meanwhile, or the other way round
+		d.addr = d.peer.addr
+	}
 	index, e, ok := k.index.take(k.random32())
 	if !ok {
 		k.dialFailed(d, errors.New("session table is full"))
@@ -135,6 +138,8 @@ func (k *Kernel) dialFailed(d *dial, err error) {
 		}
 		if p.cur == nil {
 			k.failWaiting(p, code, fmt.Sprintf("no session with %s: %v", p.id.Short(), err))
+		} else {
+			k.touch(p) // its timer decides when to try again
 		}
 		k.forget(p)
 	}
@@ -181,7 +186,7 @@ func (k *Kernel) receiveM1(b []byte, env *wire.Envelope, from netip.AddrPort, li
 		k.drop(DropHandshakeSeen)
 		return
 	}
-	token, ok := k.admit.Begin(source(from, link), k.now)
+	token, ok := k.admit.Begin(source(from, link, env.Sender), k.now)
 	if !ok {
 		k.drop(DropHalfOpen)
 		return
@@ -314,11 +319,12 @@ func (k *Kernel) confirm(d *dial) *peer {
 	return k.install(d.sess, d.addr)
 }
 
-// source names whom a handshake is charged to: an address, or the neighbour
-// that relayed it.
-func source(from netip.AddrPort, link *peer) uint64 {
+// source names whom a handshake is charged to: an address, or the neighbour that
+// relayed it. A neighbour stands for many nodes, so it gets sixteen shares, which
+// the initiators' indices spread over.
+func source(from netip.AddrPort, link *peer, sender uint32) uint64 {
 	if link != nil {
-		return uint64(link.rid)
+		return uint64(link.rid)&^15 | uint64(sender&15)
 	}
 	a := from.Addr().As16()
 	var h uint64 = 14695981039346656037

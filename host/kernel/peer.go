@@ -62,6 +62,7 @@ type peer struct {
 	lastSend     time.Duration
 	noRoute      time.Duration // since when; never = there is one
 	unsupported  time.Duration // next time an UNSUPPORTED may go
+	toldNext     time.Duration // ... and next time one is listened to
 	pingToken    uint64
 	// Counters of about a second ago and their successors, for ICMP quotes.
 	hintFrom, hintLast uint64
@@ -135,6 +136,9 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	if p == nil || s.Incarnation() < max(p.incarnation, k.table.Incarnation(s.Peer())) {
 		k.drop(DropHandshake)
 		k.index.drop(s.LocalIndex())
+		if p != nil {
+			k.forget(p)
+		}
 		return nil
 	}
 	if p.cur != nil && s.Incarnation() > p.incarnation {
@@ -231,6 +235,9 @@ func (k *Kernel) peerDown(p *peer, reason sdk.DownReason) {
 	p.cur, p.old, p.mux = nil, nil, nil
 	p.firstUnheard, p.noRoute = never, never
 	k.timers.set(&p.timer, never)
+	if len(p.waiting) > 0 {
+		k.dialPeer(p) // somebody waits for this peer
+	}
 	k.forget(p)
 }
 
@@ -307,6 +314,9 @@ func (k *Kernel) deadline(p *peer) time.Duration {
 	}
 	if p.noRoute != never {
 		d = min(d, p.noRoute+noRouteDown)
+	}
+	if p.dial == nil && p.cur.NeedsRekey(k.now) && !k.idle(p, k.now) {
+		d = min(d, k.now+time.Second)
 	}
 	if !p.addr.IsValid() {
 		d = min(d, max(p.lastHeard, p.lastSend)+idleRelayedDown)

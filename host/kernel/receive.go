@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"nethost/host/session"
@@ -198,8 +199,8 @@ func (k *Kernel) message(p *peer, f *wire.Frame) {
 // handler finds the agreed version and the module for an id in a frame of the
 // given manifest epoch.
 func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, bool) {
-	set := &p.agreed
-	if epoch != uint8(p.theirs.Epoch)&wire.FrameEpochMask {
+	set := &p.agreed // a newer epoch, whose manifest is still on its way, is judged by what we know
+	if epoch == uint8(p.theirs.Epoch-1)&wire.FrameEpochMask {
 		set = &p.prev
 	}
 	v, ok := set.Lookup(id)
@@ -229,9 +230,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	case wire.MsgAck:
 		var a wire.Ack
 		if ok = wire.ParseAck(body, &a); ok {
-			p.heardHello = p.heardHello || a.Gen == p.cur.PeerIndex()
-			p.mux.OnAck(&a, k.now)
-			k.measured(p)
+			k.acknowledged(p, &a)
 		}
 	case wire.MsgCredit:
 		var c wire.Credit
@@ -288,10 +287,38 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	}
 }
 
+// acknowledged takes an Ack. It names the index that we put into our packets, which
+// the peer chose; the mux knows our keys by the index that we chose, so that a peer
+// which chooses one twice confuses nobody.
+func (k *Kernel) acknowledged(p *peer, a *wire.Ack) {
+	switch {
+	case a.Gen == p.cur.PeerIndex():
+		a.Gen = p.cur.LocalIndex()
+		p.heardHello = true
+	case p.old != nil && a.Gen == p.old.PeerIndex():
+		a.Gen = p.old.LocalIndex()
+	default:
+		return
+	}
+	p.mux.OnAck(a, k.now)
+	k.measured(p)
+}
+
+// toldUnsupported passes the peer's word on, as often as we would give ours, and
+// about agreed ids only: what was not agreed we never sent.
 func (k *Kernel) toldUnsupported(p *peer, u *wire.Unsupported) {
-	for _, id := range u.IDs[:u.N] {
-		k.trace(TraceUnsupport, p.id, netip.AddrPort{}, id.String())
-		if v, ok := p.agreed.Lookup(id); ok {
+	if k.now < p.toldNext {
+		return
+	}
+	p.toldNext = k.now + unsupportedRate
+	ids := slices.Compact(slices.Sorted(slices.Values(u.IDs[:u.N])))
+	for _, id := range ids {
+		v, ok := p.agreed.Lookup(id)
+		if !ok { // they may just have said so in their manifest as well
+			v, ok = p.prev.Lookup(id)
+		}
+		if ok {
+			k.trace(TraceUnsupport, p.id, netip.AddrPort{}, id.String())
 			if slot, ok := k.reg.Lookup(id, v.Major); ok && k.mods[slot].up {
 				k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: p.handle, ID: id})
 			}

@@ -95,7 +95,7 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 		return false
 	}
 	before := p.mux.InFlight()
-	p.mux.Sent(p.cur.PeerIndex(), counter, len(pkt), k.now)
+	p.mux.Sent(p.cur.LocalIndex(), counter, len(pkt), k.now)
 	eliciting := p.mux.InFlight() > before
 	p.txPackets++
 	p.txBytes += uint64(len(pkt))
@@ -164,7 +164,8 @@ func (k *Kernel) challenge(p *peer) {
 	b = b[:wire.LocalSize+wire.SessionSize]
 	msg := wire.AppendPathChallenge(nil, wire.PathChallenge{Data: p.moving.token})
 	b = wire.AppendFrame(k.appendHello(b, p), wire.Frame{ID: coreID, Payload: msg})
-	if pkt, _, ok := p.cur.Seal(b, wire.LocalSize); ok {
+	if pkt, counter, ok := p.cur.Seal(b, wire.LocalSize); ok {
+		p.mux.Sent(p.cur.LocalIndex(), counter, len(pkt), k.now) // holds nothing of the mux, but uses a counter
 		k.counters.PacketsOut++
 		k.out.Datagrams = append(k.out.Datagrams, Datagram{p.moving.addr, pkt})
 	}

@@ -265,7 +265,10 @@ func (k *Kernel) openPeer(p *peer, from end, id sdk.ID, extra uint64, o sdk.Open
 		return nil, sdk.InvalidArgument
 	}
 	pre := append(binary.LittleEndian.AppendUint16(nil, uint16(len(body))), body...)
-	p.mux.Write(sid, pre, false)
+	if p.mux.Write(sid, pre, false) != stream.OK {
+		p.mux.Reset(sid, sdk.Overloaded, "")
+		return nil, sdk.Overloaded
+	}
 	pi := &pipe{end: [2]end{from, {kind: endPeer, peer: p, sid: sid}}, id: id,
 		credit: [2]uint64{sdk.InitialCredit, initialCredit(endPeer)}}
 	k.attach(pi, deadline)
@@ -297,6 +300,10 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 	switch ev.Kind {
 	case stream.Opened:
 		if ev.ID != registry.Negotiation {
+			if len(p.opening) >= maxOpening {
+				p.mux.Reset(ev.Stream, sdk.Overloaded, "too many streams are being opened")
+				break
+			}
 			p.opening[ev.Stream] = &opening{id: ev.ID, epoch: ev.Epoch}
 		}
 	case stream.Data:

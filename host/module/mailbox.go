@@ -25,6 +25,7 @@ const (
 	// Payload buffers up to keepBuffer bytes are used again, keepBuffers of
 	// them: a burst of large ones must not hold its memory for ever.
 	keepBuffer  = 4 << 10
+	mergeUpTo   = keepBuffer // stream data is put together up to this length
 	keepBuffers = 512
 )
 
@@ -210,6 +211,9 @@ func (b *mailbox) add(ev *sdk.Event) {
 			b.downs[peerID{ev.Peer, ev.ID}]++
 		}
 	}
+	if ev.Kind == sdk.EvStreamData && b.merge(ev) {
+		return
+	}
 	if isOwn(ev.Kind) {
 		b.own++
 		b.ownBytes += n
@@ -227,6 +231,24 @@ func (b *mailbox) add(ev *sdk.Event) {
 	if ev.Kind == sdk.EvPeerUpdate {
 		b.updates[peerID{ev.Peer, ev.ID}] = at
 	}
+}
+
+// merge appends stream data to the newest event when that is data of the same
+// stream: credit bounds bytes, and so a peer that sends them one by one queues no
+// more events than one that does not.
+func (b *mailbox) merge(ev *sdk.Event) bool {
+	if b.rest.len() == 0 {
+		return false
+	}
+	last := b.rest.slot(b.rest.next - 1)
+	if last.ev.Kind != sdk.EvStreamData || last.ev.Ref != ev.Ref || last.ev.FIN() ||
+		last.order != b.order || len(last.ev.Payload)+len(ev.Payload) > mergeUpTo {
+		return false
+	}
+	b.restBytes += len(ev.Payload)
+	last.ev.Payload = append(last.ev.Payload, ev.Payload...)
+	last.ev.Flags |= ev.Flags
+	return true
 }
 
 // isOwn reports the kinds that a module brings about without anybody else.

@@ -111,8 +111,7 @@ func TestMailboxBoundsPosts(t *testing.T) {
 func TestMailboxOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := opened(8)
-		var want [][]byte // stream data, which is never dropped
-		var got [][]byte
+		var want, got []byte // stream data, which is never dropped; pieces may be put together
 		n := byte(0)
 		drain := func(batches int) {
 			for range batches {
@@ -124,7 +123,7 @@ func TestMailboxOrder(t *testing.T) {
 				for _, e := range batch {
 					size += 40 + len(e.ev.Payload)
 					if e.ev.Kind == sdk.EvStreamData {
-						got = append(got, e.ev.Payload)
+						got = append(got, e.ev.Payload...)
 					}
 				}
 				if len(batch) >= sdk.MaxBatchEvents || size > sdk.MaxBatchBytes {
@@ -141,7 +140,7 @@ func TestMailboxOrder(t *testing.T) {
 				drain(1)
 			default:
 				p := bytes.Repeat([]byte{n}, rapid.SampledFrom([]int{1, 100, 40_000}).Draw(t, "size"))
-				want = append(want, bytes.Clone(p))
+				want = append(want, p...)
 				b.put(sdk.Event{Kind: sdk.EvStreamData, Ref: 2, Payload: p})
 				clear(p) // the mailbox has its own copy
 			}
@@ -149,13 +148,23 @@ func TestMailboxOrder(t *testing.T) {
 		for !b.idle() {
 			drain(1)
 		}
-		if len(got) != len(want) {
-			t.Fatalf("%d of %d stream events came out", len(got), len(want))
-		}
-		for i := range got {
-			if !bytes.Equal(got[i], want[i]) {
-				t.Fatalf("stream event %d differs", i)
-			}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%d of %d bytes of stream data came out, or they differ", len(got), len(want))
 		}
 	})
+}
+
+// TestMailboxMerges: bytes that come one by one are no more events than bytes that
+// come together, and FIN stays the last.
+func TestMailboxMerges(t *testing.T) {
+	b := opened(16)
+	for i := range 1000 {
+		b.put(sdk.Event{Kind: sdk.EvStreamData, Ref: 2, Payload: []byte{byte(i)}})
+	}
+	b.put(sdk.Event{Kind: sdk.EvStreamData, Ref: 2, Flags: sdk.FlagFIN, Payload: []byte("end")})
+	b.put(sdk.Event{Kind: sdk.EvStreamData, Ref: 4, Payload: []byte("other")})
+	evs := takeAll(t, b)
+	if len(evs) != 2 || len(evs[0].Payload) != 1003 || !evs[0].FIN() || string(evs[1].Payload) != "other" {
+		t.Errorf("%d events", len(evs))
+	}
 }

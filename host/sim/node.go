@@ -27,6 +27,7 @@ type Node struct {
 	life  int           // counts starts: queued events of an earlier life do nothing
 	apps  map[uint64]*App
 	next  uint64
+	held  *App
 	wire  []capture
 	trace []string
 }
@@ -98,6 +99,26 @@ func (n *Node) Restart() error {
 // Dial makes the node keep a session with another's address.
 func (n *Node) Dial(to *Node) {
 	n.step(kernel.Input{Kind: kernel.InDial, From: to.Addr})
+}
+
+// Misdial makes the node keep trying an address at which nobody answers, as
+// another's.
+func (n *Node) Misdial(to *Node) {
+	dead := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 9, 9}), 7700)
+	n.step(kernel.Input{Kind: kernel.InDial, From: dead, Node: to.ID()})
+}
+
+// Held says what became of the stream that was opened and left.
+func (n *Node) Held() string {
+	switch {
+	case n.held == nil:
+		return "no stream was opened"
+	case n.held.Err != "":
+		return n.held.Err
+	case n.held.Opened:
+		return "open"
+	}
+	return "waiting"
 }
 
 // SetModules replaces the modules of a running node: ids come and go.

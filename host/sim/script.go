@@ -24,6 +24,8 @@ type Args struct {
 //	node NAME [modules=a,b] [norelay] [network=N]
 //	link A B [delay=1ms] [jitter=0ms] [loss=0.0] [dup=0.0]
 //	dial A B                  A keeps a session with B's address
+//	misdial A B               A is told an address of B at which nobody answers
+//	hold A B ID | held A      open a stream and leave it; what became of it
 //	run DURATION
 //	until A B [within=5s]     run until A has agreed with B
 //	cut A B | heal A B | deaf A B    A does not hear B, who hears A
@@ -52,12 +54,14 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return "", fmt.Errorf("no node %q", a.word(0))
 	}
 	switch cmd {
-	case "dial", "cut", "heal", "deaf", "until", "call", "transfer":
+	case "dial", "misdial", "hold", "cut", "heal", "deaf", "until", "call", "transfer":
 		m := w.Node(a.word(1))
 		if m == nil {
 			return "", fmt.Errorf("no node %q", a.word(1))
 		}
 		return w.execPair(cmd, n, m, a)
+	case "held":
+		return n.Held(), nil
 	case "kill":
 		n.Kill()
 	case "stop":
@@ -144,6 +148,14 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 		n.Dial(m)
 	case "cut", "heal":
 		return "", w.Cut(n, m, cmd == "cut")
+	case "misdial":
+		n.Misdial(m)
+	case "hold":
+		id, err := sdk.ParseID(a.word(2))
+		if err != nil {
+			return "", err
+		}
+		n.held = n.Open(m.ID(), id, "")
 	case "deaf":
 		return "", w.Deaf(n, m, true)
 	case "until":
