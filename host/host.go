@@ -34,6 +34,7 @@ type Host struct {
 	apps  map[uint64]*Stream
 	next  uint64 // last application stream number
 	watch map[chan kernel.Trace]struct{}
+	warns warnLimit
 	down  bool
 }
 

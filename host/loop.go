@@ -89,7 +89,9 @@ func (h *Host) traced(t kernel.Trace) {
 	}
 	switch t.Kind {
 	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceUnsupport, kernel.TraceDead:
-		h.cfg.Log.Warn(string(t.Kind), "peer", who, "detail", t.Text)
+		if hidden, ok := h.warns.allow(h.Now()); ok {
+			h.cfg.Log.Warn(string(t.Kind), "peer", who, "detail", t.Text, "hidden", hidden)
+		}
 	default:
 		h.cfg.Log.Debug(string(t.Kind), "peer", who, "detail", t.Text)
 	}
@@ -99,6 +101,30 @@ func (h *Host) traced(t kernel.Trace) {
 		default: // a watcher that does not keep up misses events
 		}
 	}
+}
+
+// warnRate bounds the warnings that others can bring about, a second.
+const warnRate = 10
+
+// warnLimit lets warnRate lines a second through and counts the others, because
+// whoever can send a packet must not be able to fill a disk.
+type warnLimit struct {
+	since  time.Duration
+	n      int
+	hidden uint64
+}
+
+// allow reports whether a line may go, and how many were hidden before it.
+func (w *warnLimit) allow(now time.Duration) (hidden uint64, ok bool) {
+	if now-w.since >= time.Second {
+		w.since, w.n = now, 0
+	}
+	if w.n++; w.n > warnRate {
+		w.hidden++
+		return 0, false
+	}
+	hidden, w.hidden = w.hidden, 0
+	return hidden, true
 }
 
 // Apply takes the network effects of a module (module.Host).
