@@ -43,25 +43,38 @@ type Agreed struct{ Outcomes []Outcome }
 
 // Negotiate agrees on ids (R3). For each id, over pairs of lines of one major,
 // the greatest min(a.Version, b.Version) that is at least both MinPeers wins. It
-// is symmetric, deterministic and total.
+// is symmetric, deterministic and total: lines in another order, or twice, give
+// the same result.
 func Negotiate(ours, theirs Manifest) Agreed {
 	var a Agreed
+	us, them := sorted(ours.Lines), sorted(theirs.Lines)
 	i, j := 0, 0
-	for i < len(ours.Lines) || j < len(theirs.Lines) {
+	for i < len(us) || j < len(them) {
 		var id sdk.ID
 		switch {
-		case i == len(ours.Lines):
-			id = theirs.Lines[j].ID
-		case j == len(theirs.Lines):
-			id = ours.Lines[i].ID
+		case i == len(us):
+			id = them[j].ID
+		case j == len(them):
+			id = us[i].ID
 		default:
-			id = min(ours.Lines[i].ID, theirs.Lines[j].ID)
+			id = min(us[i].ID, them[j].ID)
 		}
-		x, y := of(ours.Lines[i:], id), of(theirs.Lines[j:], id)
+		x, y := of(us[i:], id), of(them[j:], id)
 		i, j = i+len(x), j+len(y)
 		a.Outcomes = append(a.Outcomes, agree(id, x, y))
 	}
 	return a
+}
+
+// sorted gives lines in order, themselves when they are. The walk of Negotiate
+// finds lines by bisection and would not end over lines in disorder.
+func sorted(lines []Line) []Line {
+	if slices.IsSortedFunc(lines, compare) {
+		return lines
+	}
+	lines = slices.Clone(lines)
+	slices.SortFunc(lines, compare)
+	return lines
 }
 
 // agree finds the outcome of one id from both sides' lines of it.

@@ -151,6 +151,45 @@ func TestNegotiateAgainstDumbTwin(t *testing.T) { // R3.1-R3.4
 	})
 }
 
+// TestDisorder: lines shuffled or repeated change nothing, so that a peer cannot
+// force an older version by how it lists its lines.
+func TestDisorder(t *testing.T) { // R3.3
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := genManifest(t, "x"), genManifest(t, "y")
+		mess := Manifest{Lines: slices.Concat(y.Lines, y.Lines)}
+		if len(mess.Lines) > 0 {
+			mess.Lines = rapid.Permutation(mess.Lines).Draw(t, "mess")
+		}
+		before := slices.Clone(mess.Lines)
+		if got, want := Negotiate(x, mess), Negotiate(x, y); !reflect.DeepEqual(got, want) {
+			t.Fatalf("in disorder: %+v, in order: %+v", got, want)
+		}
+		if !slices.Equal(before, mess.Lines) {
+			t.Fatal("Negotiate changed the manifest it was given")
+		}
+	})
+}
+
+// TestPairInDisorder is the smallest case that needs sorting: the lines of one id
+// stand apart, with another between them.
+func TestPairInDisorder(t *testing.T) { // R3.3
+	line := func(id sdk.ID) Line { return Line{ID: id, Version: v(1, 0), MinPeer: v(1, 0)} }
+	a := Negotiate(Manifest{Lines: []Line{line(9), line(7)}}, Manifest{Lines: []Line{line(9), line(7), line(8), line(7)}})
+	if _, ok := a.Lookup(7); !ok || len(a.Outcomes) != 3 {
+		t.Errorf("got %+v, want outcomes for 7, 8 and 9", a.Outcomes)
+	}
+}
+
+// TestLookupAllocates nothing: senders look up before every packet.
+func TestLookupAllocates(t *testing.T) {
+	l := Line{ID: 7, Version: v(1, 0), MinPeer: v(1, 0)}
+	tab := NewTable().With(Entry{Line: l})
+	a := Negotiate(tab.Manifest(1), tab.Manifest(1))
+	if n := testing.AllocsPerRun(1000, func() { a.Lookup(7); tab.Lookup(7, 1) }); n != 0 {
+		t.Errorf("%v allocations a lookup, want 0", n)
+	}
+}
+
 // TestWithheldLine: leaving out a line never raises what is agreed (no downgrade
 // is hidden, no upgrade forged).
 func TestWithheldLine(t *testing.T) {

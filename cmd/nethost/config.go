@@ -102,7 +102,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	}
 	explicit := file != ""
 	if !explicit {
-		file = filepath.Join(data, "config.toml")
+		file = filepath.Join(data, configFile)
 	}
 	if b, err := os.ReadFile(file); err == nil {
 		l.file(file, b)
@@ -167,7 +167,7 @@ func (l *layers) decode() *Config {
 		c.Socket = filepath.Join(c.Data, "api.sock")
 	}
 	if c.NetworkKeyFile == "" {
-		c.NetworkKeyFile = filepath.Join(c.Data, "network.key")
+		c.NetworkKeyFile = filepath.Join(c.Data, networkFile)
 	}
 	return c
 }

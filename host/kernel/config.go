@@ -64,6 +64,8 @@ const (
 	maxPeers        = 65536
 	maxAppStreams   = 4096
 	maxModStreams   = 10000
+	challengeFor    = 3 * time.Second
+	challengeEvery  = 50 * time.Millisecond
 	maxOpening      = 256                    // streams of a peer whose open has not arrived completely
 	maxWaiting      = 1024                   // opens that wait for a session, for each peer
 	unsupportedRate = 100 * time.Millisecond // <= 10 answers a second

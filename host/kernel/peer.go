@@ -37,6 +37,7 @@ type peer struct {
 		addr  netip.AddrPort
 		token uint64
 		until time.Duration
+		next  time.Duration // when the challenge may be sent again
 	}
 
 	// The association: streams, manifests and handle live as long as it does.

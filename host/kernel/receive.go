@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"time"
 
 	"nethost/host/session"
 	"nethost/host/wire"
@@ -105,13 +104,16 @@ func (k *Kernel) dropVerdict(v session.Verdict, bad, replayed Drop) {
 // challenged before the path moves, so that a replayed or relayed datagram
 // cannot redirect a session.
 func (k *Kernel) heardFrom(p *peer, from netip.AddrPort) {
-	switch {
-	case from == p.addr:
-		k.heardDirect(p)
-	case p.moving.addr == from && k.now < p.moving.until:
-	default:
-		p.moving.addr, p.moving.until = from, k.now+time.Second
+	k.heardDirect(p) // wherever it came from, nobody else could have sealed it
+	if from == p.addr {
+		return
+	}
+	if p.moving.addr != from || k.now >= p.moving.until {
+		p.moving.addr, p.moving.until, p.moving.next = from, k.now+challengeFor, 0
 		p.moving.token = uint64(k.random32())<<32 | uint64(k.random32())
+	}
+	if k.now >= p.moving.next {
+		p.moving.next = k.now + challengeEvery
 		k.challenge(p)
 	}
 }

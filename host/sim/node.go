@@ -108,6 +108,15 @@ func (n *Node) Misdial(to *Node) {
 	n.step(kernel.Input{Kind: kernel.InDial, From: dead, Node: to.ID()})
 }
 
+// Move gives the node another address, as a NAT does that forgets its binding.
+func (n *Node) Move() {
+	delete(n.w.byAddr, n.Addr)
+	a := n.Addr.Addr().As4()
+	a[0]++
+	n.Addr = netip.AddrPortFrom(netip.AddrFrom4(a), n.Addr.Port())
+	n.w.byAddr[n.Addr] = n
+}
+
 // Held says what became of the stream that was opened and left.
 func (n *Node) Held() string {
 	switch {

@@ -30,6 +30,7 @@ type Args struct {
 //	until A B [within=5s]     run until A has agreed with B
 //	cut A B | heal A B | deaf A B    A does not hear B, who hears A
 //	kill A | stop A | restart A
+//	move A                    A gets another address
 //	call A B ID TEXT          a unary call of an application on A; the answer
 //	transfer A B ID BYTES     a stream of that many bytes, echoed, compared
 //	replay A                  every datagram A ever got, once more
@@ -62,6 +63,8 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return w.execPair(cmd, n, m, a)
 	case "held":
 		return n.Held(), nil
+	case "move":
+		n.Move()
 	case "kill":
 		n.Kill()
 	case "stop":
