@@ -40,11 +40,7 @@ func (s apiStream) Write(p []byte) (int, error) {
 func apiError(err error) error {
 	var e *host.StreamError
 	if errors.As(err, &e) {
-		text := e.Error()
-		if e.Text == e.Code.String() {
-			text = e.Text
-		}
-		return &localapi.Error{Code: e.Code, Text: text}
+		return &localapi.Error{Code: e.Code, Text: e.Error()}
 	}
 	return err
 }

@@ -150,7 +150,7 @@ func TestCarriersFail(t *testing.T) {
 		t.Fatalf("hostinfo runs as %v, want one process a host", pids)
 	}
 	for _, pid := range pids {
-		if p, err := os.FindProcess(pid); err != nil || p.Kill() != nil {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}

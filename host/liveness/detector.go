@@ -18,7 +18,11 @@ const (
 	lateTimer   = 25 * time.Millisecond  // a timer this late speaks of us, not of the neighbour
 	// DefaultDead is the silence that ends it, while probes stay unanswered.
 	DefaultDead = 150 * time.Millisecond
-	firstRTT    = 20 * time.Millisecond // before anything was measured
+	// A new neighbour may be on the other side of the earth: until a round trip
+	// was measured, one as long as RFC 9002 (6.2.2) assumes accuses nobody.
+	firstRTT   = 333 * time.Millisecond
+	maxSilence = time.Second
+	maxReply   = 2 * time.Second
 )
 
 // State is the verdict on a neighbour.
@@ -78,6 +82,8 @@ type Detector struct {
 	dead    time.Duration
 	silence time.Duration // how long unanswered sending may last
 	srtt    time.Duration
+	bound   time.Duration // srtt + 4 rttvar: how long an answer may take
+	reply   time.Duration // how long the one to a probe is waited for
 	heard   time.Duration // last authentic packet
 	unheard time.Duration // first packet sent after that
 	phase   phase
@@ -86,6 +92,10 @@ type Detector struct {
 	next    time.Duration
 	active  bool
 	excused bool // a late timer has been excused in this silence
+
+	// The earliest time of death: an answer to the first probe of a suspicion
+	// that no burst preceded may still come. Never = that probe is yet to go.
+	spared time.Duration
 }
 
 // New watches a neighbour that was just heard.
@@ -120,7 +130,9 @@ func (d *Detector) SetActive(on bool) {
 func (d *Detector) RTT(srtt, rttvar time.Duration) {
 	if srtt > 0 {
 		d.srtt = srtt
-		d.silence = min(max(3*srtt+4*rttvar, minSilence), time.Second)
+		d.silence = min(max(3*srtt+4*rttvar, minSilence), maxSilence)
+		d.bound = min(srtt+4*rttvar, maxReply)
+		d.reply = min(max(srtt+srtt/2, d.bound, minSilence), maxReply)
 	}
 }
 
@@ -153,7 +165,7 @@ func (d *Detector) Hint(now time.Duration) {
 		if d.phase == idle {
 			d.unheard = now
 		}
-		d.state, d.phase, d.next = Suspect, accused, now
+		d.state, d.phase, d.next, d.spared = Suspect, accused, now, Never
 	}
 }
 
@@ -168,7 +180,7 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 		d.excused = true
 		d.unheard, d.phase = now, waiting
 		if d.state == Suspect {
-			d.phase = accused
+			d.phase, d.spared = accused, Never
 		}
 		d.next = now + d.silence
 		return None
@@ -189,7 +201,7 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 			d.sent++
 			d.next = now + burstGap
 			if d.sent == burstSize {
-				d.next = now + max(d.srtt+burstGap, burstGap)
+				d.next = now + max(d.srtt+burstGap, d.bound)
 			}
 			return Probe
 		}
@@ -197,21 +209,24 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 		d.next = now + minSilence
 		return Suspected
 	}
-	if now-d.unheard >= d.dead {
+	if now-d.unheard >= d.dead && now >= d.spared {
 		d.state, d.next = Dead, Never
 		return Died
 	}
-	d.next = min(now+max(d.srtt, minSilence), d.unheard+d.dead)
+	if d.spared == Never {
+		d.spared = now + d.reply
+	}
+	d.next = min(now+max(d.srtt, minSilence), max(d.unheard+d.dead, d.spared))
 	return Probe
 }
 
 func (d *Detector) probe(now time.Duration) Action {
-	d.next = now + max(d.srtt+d.srtt/2, minSilence)
+	d.next = now + d.reply
 	return Probe
 }
 
 func (d *Detector) reset(now time.Duration) {
-	d.heard, d.phase, d.sent, d.excused = now, idle, 0, false
+	d.heard, d.phase, d.sent, d.excused, d.spared = now, idle, 0, false, 0
 	d.next = now + d.idleEvery()
 }
 

@@ -67,16 +67,16 @@ func rpcError(err error) error {
 		return nil
 	case errors.As(err, &e):
 		code := connect.CodeInternal
-		if e.Code > 0 && int(e.Code) < len(connectCodes) {
+		if int(e.Code) < len(connectCodes) {
 			code = connectCodes[e.Code]
 		}
 		ce := connect.NewError(code, errors.New(e.Text))
 		ce.Meta().Set(CodeHeader, fmt.Sprint(uint32(e.Code)))
 		return ce
 	case errors.Is(err, context.Canceled):
-		return rpcError(&Error{sdk.Cancelled, err.Error()})
+		return connect.NewError(connect.CodeCanceled, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return rpcError(&Error{sdk.DeadlineExceeded, err.Error()})
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
 	}
 	var ce *connect.Error
 	if errors.As(err, &ce) {

@@ -42,11 +42,11 @@ func (s *service) Modules(context.Context, *connect.Request[v1.ModulesRequest]) 
 
 // Call writes the request, ends it, and reads the whole answer.
 func (s *service) Call(ctx context.Context, r *connect.Request[v1.CallRequest]) (*connect.Response[v1.CallResponse], error) {
-	st, done, err := s.request(ctx, r.Msg)
+	st, err := s.request(ctx, r.Msg)
 	if err != nil {
 		return nil, rpcError(err)
 	}
-	defer done()
+	defer st.Close()
 	b, err := io.ReadAll(io.LimitReader(st, maxCall+1))
 	if err != nil {
 		return nil, rpcError(err)
@@ -59,34 +59,31 @@ func (s *service) Call(ctx context.Context, r *connect.Request[v1.CallRequest]) 
 
 // Subscribe writes the request, ends it, and streams the answer.
 func (s *service) Subscribe(ctx context.Context, r *connect.Request[v1.CallRequest], out *connect.ServerStream[v1.Chunk]) error {
-	st, done, err := s.request(ctx, r.Msg)
+	st, err := s.request(ctx, r.Msg)
 	if err != nil {
 		return rpcError(err)
 	}
-	defer done()
+	defer st.Close()
 	return rpcError(copyOut(st, out.Send))
 }
 
 // request opens a stream and writes the data beside the reading of the answer:
-// an answer may begin before the request is through. The caller calls done.
-func (s *service) request(ctx context.Context, r *v1.CallRequest) (st Stream, done func(), err error) {
+// an answer may begin before the request is through.
+func (s *service) request(ctx context.Context, r *v1.CallRequest) (Stream, error) {
 	if r.Target == nil {
-		return nil, nil, &Error{sdk.InvalidArgument, "target is missing: give at least target.module"}
+		return nil, &Error{sdk.InvalidArgument, "target is missing: give at least target.module"}
 	}
-	st, err = s.b.Open(ctx, r.Target)
+	st, err := s.b.Open(ctx, r.Target)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { st.Reset(sdk.Cancelled, "the caller went away") })
+	context.AfterFunc(ctx, func() { st.Reset(sdk.Cancelled, "the caller went away") })
 	go func() {
 		if _, err := st.Write(r.Data); err == nil {
 			st.CloseWrite()
 		}
 	}()
-	return st, func() {
-		stop()
-		st.Close()
-	}, nil
+	return st, nil
 }
 
 // Stream moves bytes both ways until both ends are done.
@@ -125,10 +122,10 @@ func (s *service) Stream(ctx context.Context, bidi *connect.BidiStream[v1.Stream
 	return rpcError(copyOut(st, bidi.Send))
 }
 
-// Watch streams events. The first has no kind: it tells a watcher that from now
-// on nothing is missed.
+// Watch streams events.
 func (s *service) Watch(ctx context.Context, _ *connect.Request[v1.WatchRequest], out *connect.ServerStream[v1.Event]) error {
-	if err := out.Send(&v1.Event{}); err != nil {
+	// The headers go out at once, so that a watcher knows that it watches.
+	if err := out.Send(nil); err != nil {
 		return err
 	}
 	return rpcError(s.b.Watch(ctx, out.Send))

@@ -26,11 +26,8 @@ import (
 	v1 "nethost/sdk/client/nethostv1"
 )
 
-// idleTime is how long a connection is kept that nothing uses.
-const idleTime = 10 * time.Second
-
 // Client is a connection to one node. It is safe for concurrent use and needs
-// no Close: it holds a connection while something runs, and ten seconds longer.
+// no Close: it holds a connection only while something runs.
 type Client struct {
 	path string
 	rpc  v1.NodeServiceClient
@@ -42,8 +39,7 @@ func New(path string) *Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	hc := &http.Client{Transport: &http.Transport{
-		Protocols:       protocols,
-		IdleConnTimeout: idleTime,
+		Protocols: protocols,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
@@ -77,14 +73,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// Is makes a node's word that a context ended equal to the context's own: either
-// side may notice first.
-func (e *Error) Is(target error) bool {
-	return target == context.Canceled && e.Code == sdk.Cancelled ||
-		target == context.DeadlineExceeded && e.Code == sdk.DeadlineExceeded
-}
-
-// ErrNotRunning is wrapped when nobody answers on the socket, or no longer.
+// ErrNotRunning is wrapped when nobody answers on the socket.
 var ErrNotRunning = errors.New("no nethost is running here")
 
 // codeHeader is where the node puts the number of the sdk.Code.
@@ -101,21 +90,13 @@ func (c *Client) fail(err error) error {
 		return fmt.Errorf("%s: permission denied: the api socket is for the user who runs the node", c.path)
 	}
 	var ce *connect.Error
-	if !errors.As(err, &ce) {
-		return err
-	}
-	if n, err := strconv.ParseUint(ce.Meta().Get(codeHeader), 10, 32); err == nil {
-		return &Error{sdk.Code(n), ce.Message()}
-	}
-	switch {
-	case ce.Code() == connect.CodeCanceled:
-		return &Error{sdk.Cancelled, context.Canceled.Error()}
-	case ce.Code() == connect.CodeDeadlineExceeded:
-		return &Error{sdk.DeadlineExceeded, context.DeadlineExceeded.Error()}
-	case connect.IsWireError(err):
+	if errors.As(err, &ce) {
+		if n, err := strconv.ParseUint(ce.Meta().Get(codeHeader), 10, 32); err == nil {
+			return &Error{sdk.Code(n), ce.Message()}
+		}
 		return errors.New(ce.Message())
 	}
-	return fmt.Errorf("%w (%s): it went away meanwhile: %s", ErrNotRunning, c.path, ce.Message())
+	return err
 }
 
 // Status says who the node is and how it is.
@@ -172,8 +153,7 @@ func (c *Client) Call(ctx context.Context, t Target, data []byte) ([]byte, error
 	return r.Msg.Data, nil
 }
 
-// Watch calls f for each event until ctx ends, f fails or the node stops. The
-// first event has no kind: it says that the watch has begun.
+// Watch calls f for each event until ctx ends, f fails or the node stops.
 func (c *Client) Watch(ctx context.Context, f func(*v1.Event) error) error {
 	s, err := c.rpc.Watch(ctx, connect.NewRequest(&v1.WatchRequest{}))
 	if err != nil {
