@@ -143,6 +143,15 @@ func TestCarriersFail(t *testing.T) {
 	eventually(t, a, b.Self(), 0x1002, "", `"cores"`)
 	eventually(t, a, b.Self(), 0x1600, "hello", "hello")
 	before := a.Snapshot().Counters.Handshakes
+	events, cancel := a.Watch()
+	defer func() {
+		cancel()
+		for e := range events {
+			if t.Failed() {
+				t.Logf("A saw %s %s", e.Kind, e.Text)
+			}
+		}
+	}()
 
 	// Both hosts live in this process, so both plugins die.
 	pids := children(t, "hostinfo")

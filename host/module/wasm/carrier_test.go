@@ -98,6 +98,28 @@ func TestDigestAndCacheDir(t *testing.T) {
 	}
 	mustOpen(t, c, bin, module.Spec{})
 
+	// Another start, with another calibration, finds the code there.
+	entries := func() (n int) {
+		_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, _ error) error {
+			if d.Type().IsRegular() {
+				n++
+			}
+			return nil
+		})
+		return n
+	}
+	cached := entries()
+	again, err := New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	again.rate = 2*c.rate + 7
+	mustOpen(t, again, bin, module.Spec{})
+	if n := entries(); n != cached {
+		t.Errorf("the cache has %d entries after another start, %d before", n, cached)
+	}
+
 	// A damaged entry costs a compile, not the module.
 	n := 0
 	_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, _ error) error {

@@ -24,6 +24,10 @@ const (
 	// initBudget is what start section and _initialize may use together with
 	// nothing else running: a Go guest needs 2 to 5 ms.
 	initBudget = 250 * time.Millisecond
+	// startFuel is what a start section may use. It is compiled into the binary,
+	// so it must not come from a measurement: each start would compile anew and
+	// leave its code in the cache. Go guests have no start section.
+	startFuel = 1 << 30
 )
 
 // Carrier opens wasm guests. It is safe for concurrent use.
@@ -124,7 +128,7 @@ func (c *Carrier) open(ctx context.Context, s module.Spec) (*instance, error) {
 		limits.CPUMax = module.DefaultLimits.CPUMax
 	}
 	pages := uint32(min(limits.Memory/pageSize, 1<<16))
-	bin, rep, err := Rewrite(bin, Options{MemoryPages: pages, InitFuel: c.units(initBudget), StackBytes: stackBytes})
+	bin, rep, err := Rewrite(bin, Options{MemoryPages: pages, InitFuel: startFuel, StackBytes: stackBytes})
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", s.Artifact, err)
 	}
