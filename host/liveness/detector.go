@@ -185,6 +185,11 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 		d.next = now + d.silence
 		return None
 	}
+	// Further stalls move the schedule on, but their time is ours: it does not
+	// count towards death, for the answers may lie in our own socket.
+	if late := now - d.next; late > lateTimer && d.phase != idle {
+		d.unheard += late
+	}
 	switch d.phase {
 	case idle: // an idle link: make sure it is there
 		d.phase, d.unheard = probed, now

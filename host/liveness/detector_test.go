@@ -173,3 +173,21 @@ func TestAlwaysFindsTheDead(t *testing.T) {
 		}
 	})
 }
+
+// TestStallsAreOurs: a machine that stalls again and again gives nobody up for the
+// time that it did not run, and still finds the dead once it runs. L5
+func TestStallsAreOurs(t *testing.T) {
+	d, now := fast(0), time.Duration(0)
+	d.Sent(0)
+	for range 8 {
+		now = d.Deadline() + 150*msec
+		if d.OnTimer(now); d.State() == Dead {
+			t.Fatalf("dead at %v, of which nearly all was stalled", now)
+		}
+	}
+	for stalled := now; d.State() != Dead; now = d.Deadline() {
+		if d.OnTimer(d.Deadline()); d.Deadline() != Never && d.Deadline() > stalled+2*DefaultDead {
+			t.Fatal("the dead was never found")
+		}
+	}
+}
