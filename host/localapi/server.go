@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"nethost/sdk/client/nethostv1"
 )
 
@@ -43,7 +45,8 @@ func Listen(path string, b Backend) (*Server, error) {
 		return nil, fmt.Errorf("local api: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}))
+	// Compression costs more than a socket of this machine carries.
+	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}, connect.WithCompression("gzip", nil, nil)))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
