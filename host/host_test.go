@@ -208,6 +208,7 @@ func TestModuleCrash(t *testing.T) {
 			t.Errorf("another stream of the dead instance: %v", err)
 		}
 		wantCall(t, a.Host, b.Self(), 7, "others live")
+		synctest.Wait() // until then the answer is MODULE_RESTARTED
 		wantCall(t, a.Host, b.Self(), 0x1500, "and it is back")
 		if n := a.Snapshot().Counters.Handshakes; n != before {
 			t.Errorf("%d handshakes instead of %d: the session did not survive", n, before)

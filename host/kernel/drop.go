@@ -25,6 +25,7 @@ const (
 	DropFrame                     // an authentic packet with a malformed frame
 	DropNotAgreed                 // a frame before the manifests were agreed
 	DropUnsupported               // a subprotocol nobody here handles
+	DropModuleDown                // a message for a module that is being restarted
 	DropWave                      // a wave that was refused
 	DropQueueFull                 // our own send queue is full
 	DropTooBig                    // a message larger than a packet
@@ -34,7 +35,7 @@ const (
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
-	"half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "wave", "queue_full", "too_big",
+	"half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
 	"no_peer"}
 
 // String is the reason as it appears in metrics.

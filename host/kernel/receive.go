@@ -194,12 +194,16 @@ func (k *Kernel) message(p *peer, f *wire.Frame) {
 		k.unsupported(p, f.ID)
 		return
 	}
+	if !k.mods[slot].up {
+		k.drop(DropModuleDown)
+		return
+	}
 	k.counters.Delivered++
 	k.out.deliver(slot, sdk.Event{Kind: sdk.EvMessage, Peer: p.handle, ID: f.ID, Version: v, Payload: f.Payload})
 }
 
 // handler finds the agreed version and the module for an id in a frame of the
-// given manifest epoch.
+// given manifest epoch. The module may be down: a restart is coming.
 func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, bool) {
 	set := &p.agreed // a newer epoch, whose manifest is still on its way, is judged by what we know
 	if epoch == uint8(p.theirs.Epoch-1)&wire.FrameEpochMask {
@@ -210,7 +214,7 @@ func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, boo
 		return v, 0, false
 	}
 	slot, ok := k.reg.Lookup(id, v.Major)
-	return v, slot, ok && k.mods[slot].up
+	return v, slot, ok
 }
 
 // unsupported answers what nobody here handles, at most ten times a second.

@@ -177,12 +177,17 @@ func TestModuleRestart(t *testing.T) {
 	l.do(0, 0, sdk.Effect{Kind: sdk.OpStreamOpen, Flags: sdk.FlagModule, Ref: 3, ID: idStore, Payload: openOf(sdk.Open{})})
 	l.wantReset(0, 0, 3, sdk.ModuleRestarted)
 	l.do(0, 1, sdk.Effect{Kind: sdk.OpTimer, Ref: 9, Arg: 1}, sdk.Effect{Kind: sdk.OpStreamWrite, Ref: store, Payload: []byte("x")})
-	l.do(1, 1, sdk.Effect{Kind: sdk.OpSend, Peer: l.handle(1, 0), ID: idStore, Payload: []byte("hello")})
+	l.do(1, 1, sdk.Effect{Kind: sdk.OpSend, Peer: l.handle(1, 0), ID: idStore, Payload: []byte("hello")},
+		sdk.Effect{Kind: sdk.OpStreamOpen, Ref: 5, Peer: l.handle(1, 0), ID: idStore, Payload: openOf(sdk.Open{})})
 	l.run(time.Minute)
 	if n := len(l.take(0, 1, sdk.EvMessage)); n != 0 {
 		t.Error("a module that is down got a message")
 	}
-	l.one(1, 1, sdk.EvUnsupported)
+	// A restart is coming: that is not "nobody here handles this id".
+	l.wantReset(1, 1, 5, sdk.ModuleRestarted)
+	if n := len(l.take(1, 1, sdk.EvUnsupported)); n != 0 || l.k[0].counters.Drops[DropModuleDown] != 1 {
+		t.Errorf("%d Unsupported, %d dropped for a module that is down", n, l.k[0].counters.Drops[DropModuleDown])
+	}
 	l.step(0, Input{Kind: InModuleUp, Slot: 1})
 	up := l.one(0, 1, sdk.EvPeerUp)
 	if up.Peer != l.handle(0, 1) || up.Peer == 0 {
