@@ -23,7 +23,8 @@ type Backend interface {
 	Modules() *v1.ModulesResponse
 	// Open opens a stream to a module. Errors that carry a code are *Error.
 	Open(ctx context.Context, t *v1.Target) (Stream, error)
-	// Watch calls send for each event until ctx ends or send fails.
+	// Watch calls send for each event until ctx ends or send fails. The first
+	// has no kind: it says that from now on nothing is missed.
 	Watch(ctx context.Context, send func(*v1.Event) error) error
 }
 
@@ -67,16 +68,16 @@ func rpcError(err error) error {
 		return nil
 	case errors.As(err, &e):
 		code := connect.CodeInternal
-		if int(e.Code) < len(connectCodes) {
+		if e.Code > 0 && int(e.Code) < len(connectCodes) {
 			code = connectCodes[e.Code]
 		}
 		ce := connect.NewError(code, errors.New(e.Text))
 		ce.Meta().Set(CodeHeader, fmt.Sprint(uint32(e.Code)))
 		return ce
 	case errors.Is(err, context.Canceled):
-		return connect.NewError(connect.CodeCanceled, err)
+		return rpcError(&Error{sdk.Cancelled, err.Error()})
 	case errors.Is(err, context.DeadlineExceeded):
-		return connect.NewError(connect.CodeDeadlineExceeded, err)
+		return rpcError(&Error{sdk.DeadlineExceeded, err.Error()})
 	}
 	var ce *connect.Error
 	if errors.As(err, &ce) {

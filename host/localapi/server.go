@@ -16,8 +16,12 @@ import (
 	"nethost/sdk/client/nethostv1"
 )
 
-// maxSocketPath is what a unix socket address can hold (sun_path), in bytes.
-const maxSocketPath = 107
+// maxSocketPath is what a unix socket address can hold, in bytes.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// maxRequest bounds a message a client sends, in bytes as they come: a Call of
+// maxCall bytes is longer in JSON, which has them in base64.
+const maxRequest = maxCall/3*4 + 1<<20
 
 // Server serves the local API.
 type Server struct {
@@ -36,17 +40,14 @@ func Listen(path string, b Backend) (*Server, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// The mode must be right from the first moment: a chmod after listen
-	// leaves a window in which others may connect.
-	old := syscall.Umask(0o177)
-	lis, err := net.Listen("unix", path)
-	syscall.Umask(old)
+	lis, err := listenPrivate(path)
 	if err != nil {
 		return nil, fmt.Errorf("local api: %w", err)
 	}
 	mux := http.NewServeMux()
 	// Compression costs more than a socket of this machine carries.
-	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}, connect.WithCompression("gzip", nil, nil)))
+	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}, connect.WithReadMaxBytes(maxRequest),
+		connect.WithCompression("gzip", nil, nil)))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -58,14 +59,15 @@ func Listen(path string, b Backend) (*Server, error) {
 // Path is where the socket is.
 func (s *Server) Path() string { return s.path }
 
-// Close ends the API: running calls get a moment, then are cut.
+// Close ends the API and removes the socket: running calls get a moment, then
+// are cut.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
 	}
-	os.Remove(s.path)
+	s.lis.Close() // Serve may not have taken it yet
 	return nil
 }
 
@@ -80,9 +82,14 @@ func removeStale(path string) error {
 	if info.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("local api: %s exists and is no socket: remove it, or choose another with socket = \"...\"", path)
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
 		c.Close()
 		return fmt.Errorf("local api: another nethost answers on %s: stop it, or give this node its own data directory", path)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return os.Remove(path)
 	}
-	return os.Remove(path)
+	// A socket that is merely busy has an owner who is alive.
+	return fmt.Errorf("local api: cannot tell whether another nethost has %s: %w; remove it if none runs", path, err)
 }

@@ -42,11 +42,11 @@ func (s *service) Modules(context.Context, *connect.Request[v1.ModulesRequest]) 
 
 // Call writes the request, ends it, and reads the whole answer.
 func (s *service) Call(ctx context.Context, r *connect.Request[v1.CallRequest]) (*connect.Response[v1.CallResponse], error) {
-	st, err := s.request(ctx, r.Msg)
+	st, done, err := s.request(ctx, r.Msg)
 	if err != nil {
 		return nil, rpcError(err)
 	}
-	defer st.Close()
+	defer done()
 	b, err := io.ReadAll(io.LimitReader(st, maxCall+1))
 	if err != nil {
 		return nil, rpcError(err)
@@ -59,31 +59,34 @@ func (s *service) Call(ctx context.Context, r *connect.Request[v1.CallRequest]) 
 
 // Subscribe writes the request, ends it, and streams the answer.
 func (s *service) Subscribe(ctx context.Context, r *connect.Request[v1.CallRequest], out *connect.ServerStream[v1.Chunk]) error {
-	st, err := s.request(ctx, r.Msg)
+	st, done, err := s.request(ctx, r.Msg)
 	if err != nil {
 		return rpcError(err)
 	}
-	defer st.Close()
+	defer done()
 	return rpcError(copyOut(st, out.Send))
 }
 
 // request opens a stream and writes the data beside the reading of the answer:
-// an answer may begin before the request is through.
-func (s *service) request(ctx context.Context, r *v1.CallRequest) (Stream, error) {
+// an answer may begin before the request is through. The caller calls done.
+func (s *service) request(ctx context.Context, r *v1.CallRequest) (st Stream, done func(), err error) {
 	if r.Target == nil {
-		return nil, &Error{sdk.InvalidArgument, "target is missing: give at least target.module"}
+		return nil, nil, &Error{sdk.InvalidArgument, "target is missing: give at least target.module"}
 	}
-	st, err := s.b.Open(ctx, r.Target)
+	st, err = s.b.Open(ctx, r.Target)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	context.AfterFunc(ctx, func() { st.Reset(sdk.Cancelled, "the caller went away") })
+	stop := context.AfterFunc(ctx, func() { st.Reset(sdk.Cancelled, "the caller went away") })
 	go func() {
 		if _, err := st.Write(r.Data); err == nil {
 			st.CloseWrite()
 		}
 	}()
-	return st, nil
+	return st, func() {
+		stop()
+		st.Close()
+	}, nil
 }
 
 // Stream moves bytes both ways until both ends are done.
@@ -124,10 +127,6 @@ func (s *service) Stream(ctx context.Context, bidi *connect.BidiStream[v1.Stream
 
 // Watch streams events.
 func (s *service) Watch(ctx context.Context, _ *connect.Request[v1.WatchRequest], out *connect.ServerStream[v1.Event]) error {
-	// The headers go out at once, so that a watcher knows that it watches.
-	if err := out.Send(nil); err != nil {
-		return err
-	}
 	return rpcError(s.b.Watch(ctx, out.Send))
 }
 

@@ -26,8 +26,11 @@ import (
 	v1 "nethost/sdk/client/nethostv1"
 )
 
+// idleTime is how long a connection is kept that nothing uses.
+const idleTime = 10 * time.Second
+
 // Client is a connection to one node. It is safe for concurrent use and needs
-// no Close: it holds a connection only while something runs.
+// no Close: it holds a connection while something runs, and ten seconds longer.
 type Client struct {
 	path string
 	rpc  v1.NodeServiceClient
@@ -39,13 +42,16 @@ func New(path string) *Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	hc := &http.Client{Transport: &http.Transport{
-		Protocols: protocols,
+		Protocols:       protocols,
+		IdleConnTimeout: idleTime,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 4 << 20},
 	}}
-	return &Client{path, v1.NewNodeServiceClient(hc, "http://nethost", connect.WithGRPC())}
+	// No compression: the bytes do not leave the machine.
+	return &Client{path, v1.NewNodeServiceClient(hc, "http://nethost", connect.WithGRPC(),
+		connect.WithAcceptCompression("gzip", nil, nil))}
 }
 
 // Target is what to talk to.
@@ -73,7 +79,14 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// ErrNotRunning is wrapped when nobody answers on the socket.
+// Is makes a node's word that a context ended equal to the context's own: either
+// side may notice first.
+func (e *Error) Is(target error) bool {
+	return target == context.Canceled && e.Code == sdk.Cancelled ||
+		target == context.DeadlineExceeded && e.Code == sdk.DeadlineExceeded
+}
+
+// ErrNotRunning is wrapped when nobody answers on the socket, or no longer.
 var ErrNotRunning = errors.New("no nethost is running here")
 
 // codeHeader is where the node puts the number of the sdk.Code.
@@ -90,13 +103,21 @@ func (c *Client) fail(err error) error {
 		return fmt.Errorf("%s: permission denied: the api socket is for the user who runs the node", c.path)
 	}
 	var ce *connect.Error
-	if errors.As(err, &ce) {
-		if n, err := strconv.ParseUint(ce.Meta().Get(codeHeader), 10, 32); err == nil {
-			return &Error{sdk.Code(n), ce.Message()}
-		}
+	if !errors.As(err, &ce) {
+		return err
+	}
+	if n, err := strconv.ParseUint(ce.Meta().Get(codeHeader), 10, 32); err == nil {
+		return &Error{sdk.Code(n), ce.Message()}
+	}
+	switch {
+	case ce.Code() == connect.CodeCanceled:
+		return &Error{sdk.Cancelled, context.Canceled.Error()}
+	case ce.Code() == connect.CodeDeadlineExceeded:
+		return &Error{sdk.DeadlineExceeded, context.DeadlineExceeded.Error()}
+	case connect.IsWireError(err):
 		return errors.New(ce.Message())
 	}
-	return err
+	return fmt.Errorf("%w (%s): it went away meanwhile: %s", ErrNotRunning, c.path, ce.Message())
 }
 
 // Status says who the node is and how it is.
@@ -153,7 +174,8 @@ func (c *Client) Call(ctx context.Context, t Target, data []byte) ([]byte, error
 	return r.Msg.Data, nil
 }
 
-// Watch calls f for each event until ctx ends, f fails or the node stops.
+// Watch calls f for each event until ctx ends, f fails or the node stops. The
+// first event has no kind: it says that the watch has begun.
 func (c *Client) Watch(ctx context.Context, f func(*v1.Event) error) error {
 	s, err := c.rpc.Watch(ctx, connect.NewRequest(&v1.WatchRequest{}))
 	if err != nil {
@@ -180,6 +202,8 @@ func (c *Client) Stream(ctx context.Context, t Target) (*Stream, error) {
 		cancel()
 		return nil, c.fail(err)
 	}
+	// Nobody below watches ctx while both sides wait for each other.
+	context.AfterFunc(ctx, func() { bidi.CloseResponse() })
 	return &Stream{c: c, bidi: bidi, cancel: cancel}, nil
 }
 
@@ -230,9 +254,11 @@ func (s *Stream) Write(p []byte) (int, error) {
 // CloseWrite ends our side.
 func (s *Stream) CloseWrite() error { return s.c.fail(s.bidi.CloseRequest()) }
 
-// Close abandons what is left of the stream.
+// Close abandons what is left of the stream: unless CloseWrite came before, the
+// far end gets a reset, not an end.
 func (s *Stream) Close() error {
 	s.cancel()
+	s.bidi.CloseResponse()
 	s.bidi.CloseRequest()
-	return s.bidi.CloseResponse()
+	return nil
 }
