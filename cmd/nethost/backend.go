@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nethost/host"
+	"nethost/host/kernel"
 	"nethost/host/localapi"
 	"nethost/host/module"
 	"nethost/registry"
@@ -40,7 +42,11 @@ func (s apiStream) Write(p []byte) (int, error) {
 func apiError(err error) error {
 	var e *host.StreamError
 	if errors.As(err, &e) {
-		return &localapi.Error{Code: e.Code, Text: e.Error()}
+		text := e.Error()
+		if e.Text == e.Code.String() {
+			text = e.Text
+		}
+		return &localapi.Error{Code: e.Code, Text: text}
 	}
 	return err
 }
@@ -73,6 +79,9 @@ func (b *backend) Open(ctx context.Context, t *v1.Target) (localapi.Stream, erro
 func (b *backend) Watch(ctx context.Context, send func(*v1.Event) error) error {
 	events, cancel := b.h.Watch()
 	defer cancel()
+	if err := send(&v1.Event{AtS: b.h.Now().Seconds()}); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,6 +125,11 @@ func (b *backend) Status() *v1.StatusResponse {
 		dial := &v1.Dial{Addr: d.Addr.String(), Error: d.Error}
 		if !d.Node.IsZero() {
 			dial.Node = d.Node.String()
+		}
+		if dial.Error == "" && !slices.ContainsFunc(s.Peers, func(p kernel.PeerStatus) bool {
+			return p.Direct && (p.Addr == d.Addr || p.Node == d.Node)
+		}) {
+			dial.Error = "no answer: is a node of this network, with that NodeID, at this address?"
 		}
 		r.Dials = append(r.Dials, dial)
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,6 +42,14 @@ NodeID or the beginning of one that is known here.`,
 		cfg, err := loadConfig(cmd)
 		if err != nil {
 			return err
+		}
+		if *timeout < 0 {
+			return usageError{fmt.Errorf("--timeout %v: want a duration above 0", *timeout)}
+		}
+		if id, _, _ := strings.Cut(a[0], "."); strings.HasPrefix(id, "0x") {
+			if _, err := sdk.ParseID(id); err != nil {
+				return usageError{err}
+			}
 		}
 		c := client.New(cfg.Socket)
 		node, err := findNode(cmd, c, *peer)
@@ -136,23 +146,28 @@ func findNode(cmd *cobra.Command, c *client.Client, s string) (string, error) {
 		}
 		return s, nil
 	}
-	known := map[string]uint64{}
+	known := map[string]bool{}
+	status, err := c.Status(cmd.Context())
+	if err != nil {
+		return "", err
+	}
+	known[status.Node] = true
 	peers, err := c.Peers(cmd.Context())
 	if err != nil {
 		return "", err
 	}
 	for _, p := range peers.Peers {
-		known[p.Node] = 1
+		known[p.Node] = true
 	}
 	routes, err := c.Routes(cmd.Context())
 	if err != nil {
 		return "", err
 	}
 	for _, r := range routes.Routes {
-		known[r.Node] = 1
+		known[r.Node] = true
 	}
 	var found []string
-	for _, id := range sortedNames(known) {
+	for _, id := range slices.Sorted(maps.Keys(known)) {
 		if strings.HasPrefix(id, s) {
 			found = append(found, id)
 		}

@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +26,9 @@ import (
 	"nethost/sdk"
 	"nethost/subprotocols/builtin"
 )
+
+// guestCarrier is one for all hosts, so that a guest is compiled once.
+var guestCarrier = sync.OnceValues(func() (*wasm.Carrier, error) { return wasm.New("") })
 
 // testHost runs a host with the packages of a plugin directory until the test
 // ends.
@@ -41,7 +44,7 @@ func testHost(t *testing.T, name, plugins string, peers ...host.PeerAddr) (*host
 		}
 	}
 	specs = append(specs, module.BuiltinSpec("echo", builtin.All()["echo"]().Describe(), opts))
-	guests, err := wasm.New("")
+	guests, err := guestCarrier()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +142,7 @@ func TestCarriersFail(t *testing.T) {
 		}
 	}
 	b, addr := testHost(t, "b", plugins)
+	eventually(t, b, sdk.NodeID{}, 0x1600, "hello", "hello") // compiled: the other host finds it so
 	a, _ := testHost(t, "a", plugins, addr)
 	eventually(t, a, b.Self(), 0x1002, "", `"cores"`)
 	eventually(t, a, b.Self(), 0x1600, "hello", "hello")
@@ -159,7 +163,7 @@ func TestCarriersFail(t *testing.T) {
 		t.Fatalf("hostinfo runs as %v, want one process a host", pids)
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		if p, err := os.FindProcess(pid); err != nil || p.Kill() != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,21 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"nethost/host"
+	"nethost/host/module"
 	"nethost/sdk"
+	"nethost/subprotocols/builtin"
 )
 
 // Config is everything a node's operator may set. Layers, weakest first:
@@ -90,14 +88,12 @@ func addRunFlags(f *pflag.FlagSet) {
 
 // loadConfig merges the layers. Its error lists every fault at once.
 func loadConfig(cmd *cobra.Command) (*Config, error) {
-	k := koanf.New(".")
-	known := defaults()
-	_ = k.Load(confmap.Provider(known, "."), nil) // a map cannot fail
-	var faults []error
+	l := &layers{k: koanf.New("."), known: defaults(), from: map[string]string{}}
+	_ = l.k.Load(confmap.Provider(l.known, "."), nil) // a map cannot fail
 	// The data directory decides where the file is: flag, then environment.
 	flags := cmd.Flags()
 	file, _ := flags.GetString("config")
-	data := k.String("data")
+	data := l.k.String("data")
 	if s := os.Getenv("NETHOST_DATA"); s != "" {
 		data = s
 	}
@@ -106,157 +102,111 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	}
 	explicit := file != ""
 	if !explicit {
-		file = filepath.Join(data, "config.toml")
+		file = filepath.Join(data, configFile)
 	}
-	b, err := os.ReadFile(file)
-	switch {
-	case err == nil:
-		if err := k.Load(rawbytes.Provider(b), toml.Parser()); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", file, err))
-		}
-	case explicit || !errors.Is(err, os.ErrNotExist):
-		faults = append(faults, fmt.Errorf("configuration file: %w", err))
+	if b, err := os.ReadFile(file); err == nil {
+		l.file(file, b)
+	} else if explicit || !errors.Is(err, os.ErrNotExist) {
+		l.fault("", "%w", err)
 	}
-	_ = k.Load(env.Provider(".", env.Opt{Prefix: "NETHOST_", TransformFunc: func(key, v string) (string, any) {
-		key = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, "NETHOST_")), "__", ".")
-		if _, list := known[key].([]string); list {
-			return key, strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
-		}
-		return key, v
-	}}), nil)
-	fromFlags := map[string]any{}
-	flags.Visit(func(f *pflag.Flag) {
-		if key := flagKeys[f.Name]; key != "" {
-			if list, ok := f.Value.(pflag.SliceValue); ok {
-				fromFlags[key] = list.GetSlice()
-			} else {
-				fromFlags[key] = f.Value.String()
-			}
-		}
-	})
-	_ = k.Load(confmap.Provider(fromFlags, "."), nil)
-	c, more := decode(k, known, file)
+	l.environment()
+	l.flags(flags)
+	c := l.decode()
 	if dev, _ := flags.GetBool("dev"); dev {
 		c.Unsigned = true
 	}
-	if faults = append(faults, more...); len(faults) > 0 {
-		return nil, usageError{faultList(faults)}
+	if len(l.faults) > 0 {
+		return nil, usageError{faultList(l.faults)}
 	}
 	return c, nil
 }
 
 // decode turns the merged keys into a Config and collects every fault.
-func decode(k *koanf.Koanf, known map[string]any, file string) (*Config, []error) {
-	var faults []error
-	fault := func(format string, a ...any) { faults = append(faults, fmt.Errorf(format, a...)) }
-	keys := k.Keys()
-	sort.Strings(keys)
-	for _, key := range keys {
-		if _, ok := known[key]; !ok && !strings.HasPrefix(key, "grants.") && !strings.HasPrefix(key, "module.") {
-			fault("unknown key %s (in %s, or NETHOST_%s in the environment)%s", key, file,
-				strings.ToUpper(strings.ReplaceAll(key, ".", "__")), didYouMean(key, known))
-		}
-	}
+func (l *layers) decode() *Config {
+	k := l.k
 	boolean := func(key string) bool {
 		v, err := strconv.ParseBool(k.String(key))
 		if err != nil {
-			fault("%s = %q: want true or false", key, k.String(key))
+			l.fault(key, "%s = %q: want true or false", key, k.String(key))
 		}
 		return v
 	}
 	oneOf := func(key string, choices ...string) string {
 		v := k.String(key)
-		for _, c := range choices {
-			if v == c {
-				return v
-			}
+		if !slices.Contains(choices, v) {
+			l.fault(key, "%s = %q: want one of %s", key, v, strings.Join(choices, ", "))
 		}
-		fault("%s = %q: want one of %s", key, v, strings.Join(choices, ", "))
 		return v
 	}
 	c := &Config{Data: k.String("data"), Listen: k.String("listen"), Peers: k.Strings("peers"), Plugins: k.String("plugins"),
 		Relay: boolean("relay"), NetworkKeyFile: k.String("network_key_file"), Open: boolean("open"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
-		Grants: tables(k, "grants", &faults), Overrides: tables(k, "module", &faults)}
+		Grants: l.tables("grants"), Overrides: l.tables("module")}
 	var err error
 	if c.DeadAfter, err = time.ParseDuration(k.String("liveness.dead")); err != nil || c.DeadAfter < 30*time.Millisecond || c.DeadAfter > time.Minute {
-		fault("liveness.dead = %q: want a duration from 30ms to 1m", k.String("liveness.dead"))
+		l.fault("liveness.dead", "liveness.dead = %q: want a duration from 30ms to 1m", k.String("liveness.dead"))
 	}
 	if _, err := netip.ParseAddrPort(c.Listen); err != nil {
-		fault("listen = %q: want an address and port such as 0.0.0.0:7700 or [::]:7700", c.Listen)
+		l.fault("listen", "listen = %q: want an address and port such as 0.0.0.0:7700 or [::]:7700", c.Listen)
 	}
 	for _, p := range c.Peers {
 		if _, _, err := splitPeer(p); err != nil {
-			fault("peers: %v", err)
+			l.fault("peers", "peers: %w", err)
 		}
 	}
 	if c.Plugins != "" {
 		if info, err := os.Stat(c.Plugins); err != nil {
-			fault("plugins = %q: %v", c.Plugins, errors.Unwrap(err))
+			l.fault("plugins", "plugins = %q: %w", c.Plugins, errors.Unwrap(err))
 		} else if !info.IsDir() {
-			fault("plugins = %q: not a directory", c.Plugins)
+			l.fault("plugins", "plugins = %q: not a directory", c.Plugins)
 		}
 	}
+	l.modules(c)
 	if c.Socket == "" {
 		c.Socket = filepath.Join(c.Data, "api.sock")
 	}
 	if c.NetworkKeyFile == "" {
-		c.NetworkKeyFile = filepath.Join(c.Data, "network.key")
+		c.NetworkKeyFile = filepath.Join(c.Data, networkFile)
 	}
-	return c, faults
+	return c
+}
+
+// modules checks what is said about modules, as far as it can be told without
+// their packages.
+func (l *layers) modules(c *Config) {
+	all := builtin.All()
+	for _, name := range c.Builtin {
+		if all[name] == nil {
+			l.fault("modules.builtin", "modules.builtin: no compiled-in module %q: there is %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Grants)) {
+		opts := module.Options{Grants: map[string]map[string]any{name: c.Grants[name]}}
+		if err := opts.Check(); err != nil {
+			l.fault("grants."+name, "%w", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Overrides)) {
+		opts := module.Options{Overrides: map[string]map[string]any{name: c.Overrides[name]}}
+		if err := opts.Check(); err != nil {
+			l.fault("module."+name, "%w", err)
+		}
+	}
 }
 
 // tables reads [name.X] tables: whatever keys they have is for others to check.
-func tables(k *koanf.Koanf, name string, faults *[]error) map[string]map[string]any {
+func (l *layers) tables(name string) map[string]map[string]any {
 	out := map[string]map[string]any{}
-	for _, key := range k.MapKeys(name) {
-		t, ok := k.Get(name + "." + key).(map[string]any)
+	for _, key := range l.k.MapKeys(name) {
+		t, ok := l.k.Get(name + "." + key).(map[string]any)
 		if !ok {
-			*faults = append(*faults, fmt.Errorf("%s.%s: want a table, as in [%s.%s]", name, key, name, key))
+			l.fault(name+"."+key, "%s.%s: want a table, as in [%s.%s]", name, key, name, key)
 			continue
 		}
 		out[key] = t
 	}
 	return out
-}
-
-// didYouMean finds the known key that is nearest to a wrong one: two letters away
-// at most, or the same name in another table.
-func didYouMean(key string, known map[string]any) string {
-	tail := func(s string) string { return s[strings.LastIndex(s, ".")+1:] }
-	best, found := 3, ""
-	for _, k := range slices.Sorted(maps.Keys(known)) {
-		d := min(distance(key, k), distance(tail(key), tail(k)))
-		if d < best {
-			best, found = d, k
-		}
-	}
-	if found == "" {
-		return ""
-	}
-	return ": did you mean " + found + "?"
-}
-
-// distance is Levenshtein's: how many letters must be added, removed or changed.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func faultList(faults []error) error {

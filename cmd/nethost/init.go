@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	keyFile    = "node.key"
-	configFile = "config.toml"
+	keyFile     = "node.key"
+	configFile  = "config.toml"
+	networkFile = "network.key"
 )
 
 const configTemplate = `# Configuration of a nethost node. Every key is shown with its default.
@@ -95,13 +96,8 @@ func initNode(data, networkKey string) (string, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return "", err
 	}
-	var network identity.NetworkKey
-	if networkKey != "" {
-		var err error
-		if network, err = readNetworkKey(networkKey); err != nil {
-			return "", err
-		}
-	} else if _, err := io.ReadFull(rand.Reader, network[:]); err != nil {
+	network, err := networkKeyFor(filepath.Join(data, networkFile), networkKey)
+	if err != nil {
 		return "", err
 	}
 	var seed [32]byte
@@ -113,7 +109,7 @@ func initNode(data, networkKey string) (string, error) {
 		mode       fs.FileMode
 		keep       bool // an existing one is fine
 	}{
-		{"network.key", network.Text() + "\n", 0o600, true},
+		{networkFile, network.Text() + "\n", 0o600, true},
 		{configFile, configTemplate, 0o644, true},
 		{keyFile, hex.EncodeToString(seed[:]) + "\n", 0o600, false},
 	}
@@ -125,21 +121,40 @@ func initNode(data, networkKey string) (string, error) {
 	return identity.NewKey(seed).ID().String(), nil
 }
 
-// writeNew writes a file that must not exist yet.
+// networkKeyFor gives the key of the network a new node joins: that of the file
+// from, or that which lies at path already, or a new one.
+func networkKeyFor(path, from string) (identity.NetworkKey, error) {
+	var network identity.NetworkKey
+	if from != "" {
+		var err error
+		if network, err = readNetworkKey(from); err != nil {
+			return network, err
+		}
+	} else if _, err := io.ReadFull(rand.Reader, network[:]); err != nil {
+		return network, err
+	}
+	if _, err := os.Lstat(path); err != nil {
+		return network, nil
+	}
+	have, err := readNetworkKey(path)
+	if err == nil && from != "" && have != network {
+		err = fmt.Errorf("%s exists and is another key than %s: remove it, or leave --network-key out", path, from)
+	}
+	return have, err
+}
+
+// writeNew writes a file that must not exist yet. What fails leaves none behind.
 func writeNew(path, text string, mode fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteString(text); err != nil {
-		f.Close()
-		return err
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		os.Remove(path)
 	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return err
 }
 
 // readSecret reads a file that only its owner may read.

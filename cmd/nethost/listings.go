@@ -29,7 +29,7 @@ type listing struct {
 func (l listing) command() *cobra.Command {
 	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: args(cobra.NoArgs)}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
-	wait := cmd.Flags().Int("wait", 0, "wait until "+l.wait)
+	wait := cmd.Flags().Uint("wait", 0, "wait until "+l.wait)
 	within := cmd.Flags().Duration("within", 10*time.Second, "how long --wait waits")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd)
@@ -41,8 +41,11 @@ func (l listing) command() *cobra.Command {
 		if cmd.Flags().Changed("wait") {
 			if werr := poll(ctx, *within, l.wait, func() bool {
 				m, err = l.ask(ctx, c)
-				return err == nil && (l.ready == nil || l.ready(m, *wait))
+				return err == nil && (l.ready == nil || l.ready(m, int(*wait)))
 			}); werr != nil {
+				if err != nil {
+					werr = fmt.Errorf("%w: %s", werr, err) // the code is that of the wait
+				}
 				return werr
 			}
 		}

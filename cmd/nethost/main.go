@@ -1,7 +1,8 @@
 // Command nethost runs a node of the mesh and talks to one.
 //
 // One file per verb. run.go is the only file of the project that sees every
-// room of the house; config.go is the only door to koanf.
+// room of the house; config.go and layers.go
+// are the only door to koanf.
 package main
 
 import (
@@ -55,6 +56,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errInterrupted
+	}
 	if err != nil {
 		fmt.Fprintf(errOut, "nethost: %v\n", err)
 	}
@@ -77,22 +81,27 @@ directory. Relays forward what they have never heard of and cannot read.
 		Args:              cobra.ArbitraryArgs,
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.RunE = func(cmd *cobra.Command, a []string) error {
-		if len(a) == 0 {
-			return cmd.Help()
-		}
-		hint := ""
-		if near := cmd.SuggestionsFor(a[0]); len(near) > 0 {
-			hint = ": did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return usageError{fmt.Errorf("no verb %q%s: `nethost --help` lists them", a[0], hint)}
-	}
+	root.RunE = group
 	addConfigFlags(root.PersistentFlags())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
+	})
 	root.AddCommand(initCommand(), runCommand(), demoCommand(), statusCommand(), peersCommand(), routesCommand(),
 		sessionsCommand(), modulesCommand(), callCommand(), watchCommand(), benchCommand(), moduleCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: exitCodesHelp})
 	return root
+}
+
+// group is what a command does that has verbs and is none itself.
+func group(cmd *cobra.Command, a []string) error {
+	if len(a) == 0 {
+		return cmd.Help()
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(a[0]); len(near) > 0 {
+		hint = ": did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("no verb %q%s: `%s --help` lists them", a[0], hint, cmd.CommandPath())}
 }
 
 // usageError is a mistake in flags, arguments or configuration.
@@ -104,7 +113,7 @@ func (e usageError) Unwrap() error { return e.error }
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, a []string) error {
 		if err := check(cmd, a); err != nil {
-			return usageError{fmt.Errorf("%w: see nethost %s --help", err, cmd.Name())}
+			return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 		}
 		return nil
 	}
@@ -138,8 +147,9 @@ func exitCode(err error) int {
 }
 
 var (
-	errWaited = errors.New("gave up waiting")
-	errNoNode = errors.New("no such node")
+	errWaited      = errors.New("gave up waiting")
+	errNoNode      = errors.New("no such node")
+	errInterrupted = errors.New("interrupted")
 )
 
 // printJSON writes v as one indented JSON document.
@@ -159,7 +169,7 @@ func poll(ctx context.Context, wait time.Duration, what string, try func() bool)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
-			return fmt.Errorf("%w: %s after %v", errWaited, what, wait)
+			return fmt.Errorf("%w until %s after %v", errWaited, what, wait)
 		case <-tick.C:
 		}
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 func moduleCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "module", Short: "build module packages"}
+	cmd := &cobra.Command{Use: "module", Short: "build module packages", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
 	return cmd
 }
@@ -30,6 +31,7 @@ put into a plugin directory: the artifact, and module.toml with its BLAKE3 diges
 	}
 	out := cmd.Flags().String("out", "", "folder of the package (default DIR/dist)")
 	quiet := cmd.Flags().Bool("quiet", false, "say nothing on success")
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if *out == "" {
 			*out = filepath.Join(a[0], "dist")
@@ -37,6 +39,9 @@ put into a plugin directory: the artifact, and module.toml with its BLAKE3 diges
 		digest, err := buildPackage(cmd, a[0], *out)
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]string{"package": *out, "blake3": digest})
 		}
 		if !*quiet {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", digest, *out)

@@ -138,9 +138,6 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 // that is refused is told on stderr and in the listing; the others start.
 func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Rejection, error) {
 	opts := module.Options{Unsigned: c.Unsigned, Core: coreModules, Grants: c.Grants, Overrides: c.Overrides, Builtin: builtin.All()}
-	if err := opts.Check(); err != nil {
-		return nil, usageError{fmt.Errorf("configuration: %w", err)}
-	}
 	var rejected []module.Rejection
 	if c.Plugins != "" {
 		var err error
@@ -149,14 +146,10 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 		}
 	}
 	for _, name := range c.Builtin {
-		factory := builtin.All()[name]
-		if factory == nil {
-			return nil, usageError{fmt.Errorf("modules.builtin: no compiled-in module %q: there is %v", name, slices.Sorted(maps.Keys(builtin.All())))}
-		}
 		if slices.ContainsFunc(cfg.Modules, func(s module.Spec) bool { return s.Name == name }) {
 			continue // its package is there already
 		}
-		spec := module.BuiltinSpec(name, factory().Describe(), opts)
+		spec := module.BuiltinSpec(name, builtin.All()[name]().Describe(), opts)
 		for _, p := range spec.Subprotocols {
 			for _, s := range cfg.Modules {
 				if slices.ContainsFunc(s.Subprotocols, func(q sdk.Subprotocol) bool { return q.ID == p.ID && q.Version.Major == p.Version.Major }) {
@@ -166,10 +159,25 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 		}
 		cfg.Modules = append(cfg.Modules, spec)
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Grants)) {
+		unused(log, "grants", name, cfg.Modules, rejected)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Overrides)) {
+		unused(log, "module", name, cfg.Modules, rejected)
+	}
 	for _, r := range rejected {
 		log.Error("module refused", "file", r.File, "line", r.Line, "reason", r.Reason)
 	}
 	return rejected, nil
+}
+
+// unused warns of a table for a module that is not here: most likely its name is
+// misspelt.
+func unused(log *slog.Logger, table, name string, specs []module.Spec, rejected []module.Rejection) {
+	if !slices.ContainsFunc(specs, func(s module.Spec) bool { return s.Name == name }) &&
+		!slices.ContainsFunc(rejected, func(r module.Rejection) bool { return filepath.Base(r.Dir) == name }) {
+		log.Warn("the configuration speaks of a module that is not here", "table", "["+table+"."+name+"]")
+	}
 }
 
 func newLogger(c *Config, w io.Writer) *slog.Logger {

@@ -1,22 +1,47 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
+	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"nethost/host/module"
 )
 
 // TestMain lets scripts run this very binary as the command nethost.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nethost": main})
+	testscript.Main(suite{m}, map[string]func(){"nethost": main})
+}
+
+// productDir is where the tests that need the binary as make builds it put it.
+var productDir string
+
+// suite runs the tests between making and removing productDir.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	var err error
+	if productDir, err = os.MkdirTemp("", "nh"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(productDir)
+	return s.m.Run()
 }
 
 // TestScripts drives the real program: a script a verb, and one a mistake a user
-// can make. Each has a directory and a home of its own.
+// can make. Each has a home of its own, and $D for data directories.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -29,6 +54,8 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { os.RemoveAll(short) })
 			env.Setenv("HOME", short)
 			env.Setenv("D", short)
+			// The race detector would wait a second before each end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -36,35 +63,37 @@ func TestScripts(t *testing.T) {
 			"jsonof": cmdJSONOf,
 			"occupy": cmdOccupy,
 			"mode":   cmdMode,
+			"random": cmdRandom,
+			"await":  cmdAwait,
+			"pack":   cmdPack,
+			"upper":  cmdUpper,
 		},
 	})
 }
 
-// cmdCode runs nethost and wants an exit code: code 2 run --bad.
+// cmdCode runs nethost and wants an exit code: code 2 run --bad. Standard output
+// and error are then checked with stdout and stderr.
 func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
-	var out, errOut strings.Builder
-	// In this process, because Exec says only that the code was not 0. Scripts
-	// run side by side: paths are absolute.
-	got := run(args[1:], strings.NewReader(""), &out, &errOut)
-	ts.Logf("[exit code %d]\n%s%s", got, out.String(), errOut.String())
-	ts.Check(os.WriteFile(ts.MkAbs("out"), []byte(out.String()), 0o644))
-	ts.Check(os.WriteFile(ts.MkAbs("err"), []byte(errOut.String()), 0o644))
-	if want := args[0]; want != string(rune('0'+got)) {
-		ts.Fatalf("exit code %d, want %s", got, want)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec("nethost", args[1:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
 }
 
 // cmdJSONOf sets a variable to a string field of the last standard output, which
 // is JSON: jsonof NAME field.
 func cmdJSONOf(ts *testscript.TestScript, neg bool, args []string) {
-	for line := range strings.Lines(ts.ReadFile("stdout")) {
-		key, v, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if ok && key == `"`+args[1]+`"` {
-			ts.Setenv(args[0], strings.Trim(v, ` ",`))
-			return
-		}
+	m := regexp.MustCompile(`"` + args[1] + `": *"([^"]*)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("no field %s", args[1])
 	}
-	ts.Fatalf("no field %s", args[1])
+	ts.Setenv(args[0], m[1])
 }
 
 // cmdOccupy takes a UDP port for the length of the script: occupy NAME.
@@ -75,11 +104,56 @@ func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], c.LocalAddr().String())
 }
 
-// cmdMode wants a file's permissions: mode 0600 FILE.
+// cmdMode wants a file's permissions: mode -rw------- FILE.
 func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
-	info, err := os.Stat(filepath.Clean(ts.MkAbs(args[1])))
+	info, err := os.Lstat(ts.MkAbs(args[1]))
 	ts.Check(err)
 	if got := info.Mode().Perm().String(); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// cmdRandom makes a file of so many MiB that do not compress: random FILE 4.
+func cmdRandom(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{1}), int64(n)<<20)
+	ts.Check(errors.Join(err, f.Close()))
+}
+
+// cmdAwait waits until a file, which something in the background writes, matches:
+// await REGEXP FILE.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		b, err := os.ReadFile(ts.MkAbs(args[1]))
+		if err == nil && want.Match(b) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%s does not match %q: %s", args[1], args[0], b)
+		}
+	}
+}
+
+// cmdPack puts the true digest of a package's artifact where its module.toml says
+// DIGEST: pack DIR ARTIFACT.
+func cmdPack(ts *testscript.TestScript, neg bool, args []string) {
+	sum, err := module.Digest(ts.MkAbs(args[0] + "/" + args[1]))
+	ts.Check(err)
+	path := args[0] + "/" + module.ManifestName
+	text := strings.ReplaceAll(ts.ReadFile(path), "DIGEST", fmt.Sprintf("%x", sum))
+	ts.Check(os.WriteFile(ts.MkAbs(path), []byte(text), 0o644))
+}
+
+// cmdUpper sets a variable to a text in capitals: upper NAME TEXT.
+func cmdUpper(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv(args[0], strings.ToUpper(args[1]))
 }
