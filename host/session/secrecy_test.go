@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 	"fmt"
+	"math/big"
 	"testing"
 
 	"golang.org/x/crypto/blake2s"
@@ -124,7 +125,7 @@ func TestTranscriptAndPSKDoNotDecrypt(t *testing.T) {
 		}
 	}
 	// The checks themselves work.
-	if !opens(expand(noiseSplit(t, x), "nethost v1 aead"), packet) || !signs(expand(noiseSplit(t, x), "nethost v1 hop"), hop) {
+	if !opens(expand(noiseSplit(t, x), "nethost v1 aead", 32), packet) || !signs(expand(noiseSplit(t, x), "nethost v1 hop", hopKeySize), hop) {
 		t.Fatal("not even the real key opens the packet: the test proves nothing")
 	}
 }
@@ -154,8 +155,8 @@ func candidates(known [][]byte) (keys [][]byte) {
 		for _, base := range [][]byte{k, a, b, c, d, e, f, g, h, i, hashOf(k), hashOf(testPSK[:], k), hashOf(k, testPSK[:])} {
 			keys = append(keys, base)
 			for _, label := range []string{"nethost v1 aead", "nethost v1 hop"} {
-				keys = append(keys, expand([32]byte(base), label))
-				full, err := hkdf.Key(newHash, base, nil, label, 32)
+				keys = append(keys, expand([32]byte(base), label, hopKeySize))
+				full, err := hkdf.Key(newHash, base, nil, label, hopKeySize)
 				if err != nil {
 					panic(err)
 				}
@@ -167,19 +168,36 @@ func candidates(known [][]byte) (keys [][]byte) {
 }
 
 func opens(key, pkt []byte) bool {
-	aead, _ := chacha20poly1305.New(key)
+	aead, _ := chacha20poly1305.New(key[:32]) // of a longer one, which HKDF would have begun the same way
 	nonce := make([]byte, 12)
 	copy(nonce[4:], pkt[wire.LocalSize+4:])
 	_, err := aead.Open(nil, nonce, pkt[wire.LocalSize+wire.SessionSize:], pkt[:wire.LocalSize+wire.SessionSize])
 	return err == nil
 }
 
+// signs is S6.1 in the words of the clause, with numbers of any size.
 func signs(key, hop []byte) bool {
-	block, _ := aes.NewCipher(key)
-	in := append([]byte{hop[0], hop[1], byte(len(hop)), byte(len(hop) >> 8)}, hop[6:18]...)
+	for len(key) < hopKeySize {
+		key = append(bytes.Clone(key), key...)
+	}
+	block, _ := aes.NewCipher(key[:32])
+	in := []byte{8: 0, 9: 0, 10: 0, 11: 0, 12: hop[9], 13: hop[8], 14: hop[7], 15: hop[6]}
 	out := make([]byte, 16)
 	block.Encrypt(out, in)
-	return bytes.Equal(out[:6], hop[18:24])
+	word := func(b []byte) *big.Int {
+		n := new(big.Int)
+		for i := len(b) - 1; i >= 0; i-- {
+			n.Add(n.Lsh(n, 8), big.NewInt(int64(b[i])))
+		}
+		return n
+	}
+	k := func(i int) *big.Int { return new(big.Int).And(word(key[32+8*i:40+8*i]), big.NewInt(1<<61-1)) }
+	sum := new(big.Int)
+	for i, v := range [][]byte{{hop[0], hop[1], byte(len(hop)), byte(len(hop) >> 8)}, hop[10:14], hop[14:18]} {
+		sum.Add(sum, new(big.Int).Mul(k(i), word(v)))
+	}
+	sum.Mod(sum, big.NewInt(1<<61-1)).Add(sum, word(out[:8]))
+	return new(big.Int).And(sum, big.NewInt(1<<48-1)).Cmp(word(hop[18:24])) == 0
 }
 
 // A relay in the middle that holds the network key has its own sessions with

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"encoding/binary"
@@ -69,14 +68,13 @@ type Session struct {
 	born          time.Duration
 
 	send, receive       cipher.AEAD
-	sendHop, receiveHop cipher.Block
+	sendHop, receiveHop hopKey
 	nextPacket          uint64
 	nextLink            uint64
 	packets, links      window
 
-	// Scratch that would escape to the heap as local variables.
-	nonce      [chacha20poly1305.NonceSize]byte
-	block, tag [aes.BlockSize]byte
+	// Scratch that would escape to the heap as a local variable.
+	nonce [chacha20poly1305.NonceSize]byte
 }
 
 func newSession(send, receive [32]byte) *Session {
@@ -89,21 +87,17 @@ func newSession(send, receive [32]byte) *Session {
 // deriveKeys makes the two keys of a direction from that direction's Split key
 // (S5.1). They come from nothing else: the handshake hash is known to every relay
 // that holds the network key.
-func deriveKeys(split [32]byte) (cipher.AEAD, cipher.Block) {
-	aead, err := chacha20poly1305.New(expand(split, "nethost v1 aead"))
+func deriveKeys(split [32]byte) (cipher.AEAD, hopKey) {
+	aead, err := chacha20poly1305.New(expand(split, "nethost v1 aead", 32))
 	if err != nil { // a key of 32 bytes is always good
 		panic(err)
 	}
-	block, err := aes.NewCipher(expand(split, "nethost v1 hop"))
-	if err != nil {
-		panic(err)
-	}
-	return aead, block
+	return aead, newHopKey(expand(split, "nethost v1 hop", hopKeySize))
 }
 
-func expand(split [32]byte, label string) []byte {
-	key, err := hkdf.Expand(newHash, split[:], label, 32)
-	if err != nil { // 32 bytes are far below what HKDF gives
+func expand(split [32]byte, label string, size int) []byte {
+	key, err := hkdf.Expand(newHash, split[:], label, size)
+	if err != nil { // it can give 8 KiB
 		panic(err)
 	}
 	return key
@@ -234,11 +228,14 @@ func (s *Session) SignHop(pkt []byte) bool {
 		s.expired || s.nextLink >= HardPackets {
 		return false
 	}
-	counter, dest := uint32(s.nextLink), binary.LittleEndian.Uint64(pkt[10:])
+	counter := s.nextLink
 	s.nextLink++
-	tag := s.hopTag(s.sendHop, pkt[0], pkt[1], len(pkt), counter, dest)
+	tag, cached := s.sendHop.tag(hopWord(pkt), counter, binary.LittleEndian.Uint64(pkt[10:]))
+	if !cached {
+		s.sendHop.advance(counter + 1)
+	}
 	binary.LittleEndian.PutUint32(pkt[2:], s.remote)
-	binary.LittleEndian.PutUint32(pkt[6:], counter)
+	binary.LittleEndian.PutUint32(pkt[6:], uint32(counter))
 	binary.LittleEndian.PutUint32(pkt[18:], uint32(tag))
 	binary.LittleEndian.PutUint16(pkt[22:], uint16(tag>>32))
 	return true
@@ -253,23 +250,20 @@ func (s *Session) CheckHop(pkt []byte, h *wire.Hop) Verdict {
 	if s.expired || uint64(h.LinkCounter) >= HardPackets {
 		return Expired
 	}
-	tag := s.hopTag(s.receiveHop, pkt[0], pkt[1], len(pkt), h.LinkCounter, uint64(h.Dest))
+	counter := uint64(h.LinkCounter)
+	tag, cached := s.receiveHop.tag(hopWord(pkt), counter, uint64(h.Dest))
 	if tag != uint64(binary.LittleEndian.Uint32(pkt[18:]))|uint64(binary.LittleEndian.Uint16(pkt[22:]))<<32 {
 		return BadTag // one comparison of a register: no byte is told from another
 	}
-	if !s.links.take(uint64(h.LinkCounter)) {
+	if !s.links.take(counter) {
 		return Replayed
+	}
+	if !cached {
+		s.receiveHop.advance(counter + 1)
 	}
 	return OK
 }
 
-// hopTag encrypts the one block a hop tag is made of (S6.1): the two first bytes,
-// the length of the datagram, the link counter and the destination; it returns
-// the tag's six bytes. The block is put together in registers, because reading
-// back what was just written in pieces stalls the processor.
-func (s *Session) hopTag(key cipher.Block, b0, b1 byte, size int, counter uint32, dest uint64) uint64 {
-	binary.LittleEndian.PutUint64(s.block[0:], uint64(b0)|uint64(b1)<<8|uint64(size)<<16|uint64(counter)<<32)
-	binary.LittleEndian.PutUint64(s.block[8:], dest)
-	key.Encrypt(s.tag[:], s.block[:])
-	return binary.LittleEndian.Uint64(s.tag[:]) & (1<<(8*wire.HopTagSize) - 1)
-}
+// hopWord is what a hop tag covers beside the destination and the counter: the two
+// first bytes and the length of the datagram.
+func hopWord(pkt []byte) uint32 { return uint32(pkt[0]) | uint32(pkt[1])<<8 | uint32(len(pkt))<<16 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -369,6 +370,29 @@ func BenchmarkSealOpen1K(b *testing.B) {
 			b.Fatal(v)
 		}
 	}
+}
+
+// S6.1: whatever was made ahead, in whatever order, a tag is what the clause says.
+func TestHopTagProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.SliceOfN(rapid.Byte(), hopKeySize, hopKeySize).Draw(t, "key")
+		h, at := newHopKey(key), uint64(0)
+		for range rapid.IntRange(1, 40).Draw(t, "packets") {
+			at = rapid.OneOf(rapid.Just(at+1), rapid.Uint64Range(at, at+hopAhead+2), rapid.Uint64Range(max(at, 300)-300, at+300),
+				rapid.Uint64Range(0, HardPackets-1)).Draw(t, "counter")
+			hop := rapid.SliceOfN(rapid.Byte(), wire.ForwardSize, 40).Draw(t, "hop")
+			binary.LittleEndian.PutUint32(hop[6:], uint32(at))
+			tag, cached := h.tag(hopWord(hop), at, binary.LittleEndian.Uint64(hop[10:]))
+			if !cached && rapid.Bool().Draw(t, "authentic") {
+				h.advance(at + 1)
+			}
+			binary.LittleEndian.PutUint32(hop[18:], uint32(tag))
+			binary.LittleEndian.PutUint16(hop[22:], uint16(tag>>32))
+			if !signs(key, hop) {
+				t.Fatalf("counter %d, cached %v: another tag than S6.1", at, cached)
+			}
+		}
+	})
 }
 
 func BenchmarkHop(b *testing.B) {
