@@ -91,3 +91,20 @@ func TestTableSwap(t *testing.T) {
 	l.run(time.Second)
 	l.one(1, 0, sdk.EvPeerUp)
 }
+
+// An application that asks for a node before it was found at its address starts
+// no second handshake with it.
+func TestOneHandshakeIsEnough(t *testing.T) {
+	l := newLoose(t, 2)
+	l.step(1, Input{Kind: InAppOpen, App: 1, Node: l.k[0].self, ID: idChat})
+	l.step(1, Input{Kind: InDial, From: addrOf(0)})
+	l.run(5 * time.Second)
+	for i, k := range l.k {
+		if n := k.counters.Handshakes; n != 1 {
+			t.Errorf("node %d: %d handshakes", i, n)
+		}
+	}
+	if ev := l.apps[1][0]; ev.Kind != AppOpened {
+		t.Errorf("the application got %+v", ev)
+	}
+}

@@ -166,6 +166,9 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	p.hintFrom, p.linkFrom, p.hintNext = 0, 0, 0
 	p.heardHello = false
 	if fresh {
+		if d := p.dial; d != nil && d.m3 == nil {
+			k.dialEnd(d, false) // looked for the peer through the mesh while it was found at an address
+		}
 		k.associate(p)
 	} else { // a packet under the new keys, so that the peer knows that we have them
 		p.mux.Control(wire.AppendPing(nil, wire.Ping{Token: p.pingToken}))
