@@ -20,7 +20,7 @@ import (
 // node runs a host with echo over real UDP until the test ends.
 func node(b testing.TB, name string, peers ...host.PeerAddr) (*host.Host, host.PeerAddr) {
 	b.Helper()
-	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), link.UDPOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

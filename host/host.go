@@ -41,8 +41,9 @@ type Host struct {
 // ErrClosed is returned by calls on a host that has ended.
 var ErrClosed = errors.New("host: closed")
 
-// maxDatagram is the largest datagram a link may carry, in bytes.
-const maxDatagram = 64 << 10
+// readTrains is how many trains one read of the link may bring: more keep the lock
+// for longer, fewer cost more system calls.
+const readTrains = 8
 
 // New makes a node. Nothing runs before Run.
 func New(cfg Config) (*Host, error) {
@@ -138,9 +139,9 @@ func (h *Host) close() {
 
 // read feeds the kernel with datagrams until the link ends.
 func (h *Host) read() error {
-	buf := make([]byte, maxDatagram)
+	trains := make([]link.Train, readTrains)
 	for {
-		n, from, err := h.cfg.Link.Read(buf)
+		n, err := h.cfg.Link.Read(trains)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
@@ -148,7 +149,7 @@ func (h *Host) read() error {
 			return err
 		}
 		h.mu.Lock()
-		h.in = kernel.Input{Kind: kernel.InDatagram, Datagram: buf[:n], From: from}
+		h.in = kernel.Input{Kind: kernel.InTrains, Trains: trains[:n]}
 		h.stepLocked()
 		h.mu.Unlock()
 		h.mods.RunInline()

@@ -60,10 +60,9 @@ func (h *Host) tick() {
 
 // flush does what a Step wanted done, while its slices are valid.
 func (h *Host) flush() {
-	for i := range h.out.Datagrams {
-		d := &h.out.Datagrams[i]
-		// An error is one lost datagram, which the protocol survives.
-		_ = h.cfg.Link.Write(d.Bytes, d.To)
+	if len(h.out.Datagrams) > 0 {
+		// An error is lost datagrams, which the protocol survives.
+		_ = h.cfg.Link.Write(h.out.Datagrams)
 	}
 	for i := range h.out.Deliveries {
 		d := &h.out.Deliveries[i]

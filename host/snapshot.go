@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nethost/host/kernel"
+	"nethost/host/link"
 	"nethost/host/module"
 	"nethost/host/route"
 	"nethost/registry"
@@ -26,6 +27,7 @@ type Snapshot struct {
 	Routes      []Route
 	Manifest    registry.Manifest
 	Modules     []module.Info
+	Link        link.Stats // Mode "" when the link keeps none
 }
 
 // Route is a route with its next hops named.
@@ -44,6 +46,9 @@ func (h *Host) Snapshot() Snapshot {
 	s := Snapshot{Node: h.k.Self(), Incarnation: h.cfg.Incarnation, Addr: h.cfg.Link.LocalAddr(), Uptime: now,
 		Relay: !h.cfg.NoRelay, Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
 		Manifest: h.k.Manifest(), Modules: mods}
+	if src, ok := h.cfg.Link.(link.StatsSource); ok {
+		s.Link = src.Stats()
+	}
 	for _, r := range h.k.Routes() {
 		hr := Route{Route: r, Via: h.k.NodeOf(r.Next)}
 		for _, a := range r.Alternates {

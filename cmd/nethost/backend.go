@@ -9,6 +9,7 @@ import (
 
 	"nethost/host"
 	"nethost/host/kernel"
+	"nethost/host/link"
 	"nethost/host/localapi"
 	"nethost/host/module"
 	"nethost/registry"
@@ -110,7 +111,7 @@ func (b *backend) Status() *v1.StatusResponse {
 		UptimeS: s.Uptime.Seconds(), Relay: s.Relay, Peers: uint32(len(s.Peers)), Routes: uint32(len(s.Routes)),
 		Modules: uint32(len(s.Modules)), PacketsIn: s.Counters.PacketsIn, PacketsOut: s.Counters.PacketsOut,
 		Forwarded: s.Counters.Forwarded, ForwardedBytes: s.Counters.ForwardedBytes, Delivered: s.Counters.Delivered,
-		Handshakes: s.Counters.Handshakes, Reroutes: s.Counters.Reroutes, Drops: map[string]uint64{}, OpenNetwork: b.open}
+		Handshakes: s.Counters.Handshakes, Reroutes: s.Counters.Reroutes, Drops: map[string]uint64{}, OpenNetwork: b.open, Link: linkOf(s.Link)}
 	for _, m := range s.Modules {
 		if m.State == module.StateReady {
 			r.ModulesReady++
@@ -136,9 +137,15 @@ func (b *backend) Status() *v1.StatusResponse {
 	return r
 }
 
+func linkOf(s link.Stats) *v1.Link {
+	return &v1.Link{Mode: s.Mode, Note: s.Note, Overflows: s.Overflows, ReadCalls: s.ReadCalls, WriteCalls: s.WriteCalls,
+		DatagramsIn: s.DatagramsIn, DatagramsOut: s.DatagramsOut}
+}
+
 func (b *backend) Peers() *v1.PeersResponse {
-	r := &v1.PeersResponse{}
-	for _, p := range b.h.Snapshot().Peers {
+	s := b.h.Snapshot()
+	r := &v1.PeersResponse{Link: linkOf(s.Link)}
+	for _, p := range s.Peers {
 		m := &v1.Peer{Node: p.Node.String(), Direct: p.Direct, State: "via relay", RttMs: ms(p.RTT), RttVarMs: ms(p.RTTVar),
 			LastHeardMs: ms(p.LastHeard), RxBytes: p.RxBytes, TxBytes: p.TxBytes, RxPackets: p.RxPackets, TxPackets: p.TxPackets,
 			LostPackets: p.Mux.Lost, Streams: uint32(p.Streams), SessionAgeS: p.Age.Seconds(), Incarnation: p.Incarnation}

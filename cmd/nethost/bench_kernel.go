@@ -12,6 +12,7 @@ import (
 
 	"nethost/host/identity"
 	"nethost/host/kernel"
+	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -46,7 +47,8 @@ func benchKernel(_ context.Context, env *benchEnv) error {
 		if size == 64 {
 			goal = 60
 		}
-		env.value(fmt.Sprintf("forward %d B in memory", size), f[1].ns, "ns/packet", goal)
+		env.value(fmt.Sprintf("forward %d B in memory, in trains of %d", size, train), f[1].ns, "ns/packet", goal)
+		env.value(fmt.Sprintf("forward %d B in memory, alone", size), f[3].ns, "ns/packet", 0)
 		for i, name := range []string{"seal and send", "forward", "receive, open and deliver"} {
 			if i != 1 {
 				env.value(fmt.Sprintf("%s, %d B in memory", name, size), f[i].ns, "ns/packet", 0)
@@ -104,9 +106,10 @@ func newMemNet() (*memNet, error) {
 // step runs one input and, at once, everything that follows from it.
 func (m *memNet) step(n *memNode, in kernel.Input) {
 	n.k.Step(m.now, &in, &n.out)
-	var sent []kernel.Datagram
+	var sent []wire.Train
 	for _, d := range n.out.Datagrams {
-		sent = append(sent, kernel.Datagram{To: d.To, Bytes: bytes.Clone(d.Bytes)})
+		d.Bytes = bytes.Clone(d.Bytes)
+		sent = append(sent, d)
 	}
 	jobs := append([]*kernel.Job(nil), n.out.Jobs...)
 	for _, j := range jobs {
@@ -115,8 +118,8 @@ func (m *memNet) step(n *memNode, in kernel.Input) {
 	}
 	for _, d := range sent {
 		for _, to := range m.nodes {
-			if to.addr == d.To {
-				m.step(to, kernel.Input{Kind: kernel.InDatagram, Datagram: d.Bytes, From: n.addr})
+			if to.addr == d.Addr {
+				m.step(to, kernel.Input{Kind: kernel.InTrains, Trains: []wire.Train{{Addr: n.addr, Bytes: d.Bytes, Segment: d.Segment}}})
 			}
 		}
 	}
@@ -141,85 +144,96 @@ func (t *timed) run(f func()) {
 	t.allocs += after.Mallocs - before.Mallocs
 }
 
-// train is how many messages go from station to station before the next one is
-// measured.
+// train is how many packets travel together, as they do on a busy link.
 const train = 16
 
-// measure sends messages A -> R -> B and measures each station alone. A's time
-// includes a copy of the packet, because its buffer lives until the next step.
-func (m *memNet) measure(size int) ([3]cost, error) {
-	const rounds, warm = 800, 200
+// measure sends messages A -> R -> B and measures each station: seal and send,
+// forward in trains, open and deliver, and forward one by one. A's time includes a
+// copy of the packets, because its buffer lives until the next step.
+func (m *memNet) measure(size int) ([4]cost, error) {
+	const rounds, warm = 1600, 400
 	a, r, b := m.nodes[0], m.nodes[1], m.nodes[2]
 	effect := []sdk.Effect{{Kind: sdk.OpSend, Peer: m.peer, ID: 7, Payload: make([]byte, size)}}
-	var bufs [train][2048]byte
-	var lens [train]int
-	var stations [3]timed
+	var stations [4]timed
 	var in kernel.Input
-	var acks ackBuffers
+	memory := make([]byte, 0, 64<<10)
+	on := make([]wire.Train, 0, train)
+	acks := make([]wire.Train, 0, 64)
 	delivered := 0
 	for round := range warm + rounds {
 		if round == warm {
-			stations, delivered = [3]timed{}, 0
+			stations, delivered = [4]timed{}, 0
 		}
 		m.now += 200 * time.Microsecond
 		stations[0].run(func() {
-			for i := range bufs {
+			memory, on = memory[:0], on[:0]
+			for range train { // together, small ones would share a packet
 				in = kernel.Input{Kind: kernel.InEffects, Effects: effect}
 				a.k.Step(m.now, &in, &a.out)
-				lens[i] = 0
 				for _, d := range a.out.Datagrams {
-					if d.To == r.addr && len(d.Bytes) > size {
-						lens[i] = copy(bufs[i][:], d.Bytes)
+					if d.Addr == r.addr && len(d.Bytes) > size {
+						memory = append(memory, d.Bytes...)
+						pkt := memory[len(memory)-len(d.Bytes):]
+						if n := len(on); n == 0 || !on[n-1].Join(pkt) {
+							on = append(on, wire.Train{Addr: a.addr, Bytes: pkt})
+						}
 					}
 				}
 			}
 		})
-		stations[1].run(func() {
-			for i := range bufs {
-				in = kernel.Input{Kind: kernel.InDatagram, Datagram: bufs[i][:lens[i]], From: a.addr}
-				r.k.Step(m.now, &in, &r.out) // rewrites the packet in place
-			}
-		})
-		stations[2].run(func() {
-			for i := range bufs {
-				in = kernel.Input{Kind: kernel.InDatagram, Datagram: bufs[i][:lens[i]], From: r.addr}
-				b.k.Step(m.now, &in, &b.out)
-				delivered += len(b.out.Deliveries)
-				for _, d := range b.out.Datagrams {
-					acks.lens[acks.n] = copy(acks.b[acks.n][:], d.Bytes)
-					acks.to[acks.n] = d.To
-					acks.n = (acks.n + 1) % len(acks.b)
+		if round%2 == 0 {
+			stations[1].run(func() {
+				in = kernel.Input{Kind: kernel.InTrains, Trains: on}
+				r.k.Step(m.now, &in, &r.out) // rewrites the packets in place
+			})
+		} else {
+			stations[3].run(func() {
+				for _, d := range on {
+					for more := true; more; {
+						in = kernel.Input{Kind: kernel.InDatagram, From: a.addr}
+						in.Datagram, more = d.Cut()
+						r.k.Step(m.now, &in, &r.out)
+					}
 				}
-			}
+			})
+		}
+		for i := range on {
+			on[i].Addr = r.addr
+		}
+		stations[2].run(func() {
+			in = kernel.Input{Kind: kernel.InTrains, Trains: on}
+			b.k.Step(m.now, &in, &b.out)
+			delivered += len(b.out.Deliveries)
 		})
-		m.back(b, &acks)
+		acks = acks[:0]
+		for _, d := range b.out.Datagrams {
+			acks = append(acks, wire.Train{Addr: d.Addr, Bytes: bytes.Clone(d.Bytes), Segment: d.Segment})
+		}
+		m.back(b, acks)
 	}
 	if delivered < rounds*train*99/100 {
-		return [3]cost{}, fmt.Errorf("of %d messages %d arrived", rounds*train, delivered)
+		return [4]cost{}, fmt.Errorf("of %d messages %d arrived", rounds*train, delivered)
 	}
-	var out [3]cost
+	var out [4]cost
 	for i, s := range stations {
-		out[i] = cost{float64(s.total.Nanoseconds()) / (rounds * train), float64(s.allocs) / (rounds * train)}
+		n := float64(rounds * train)
+		if i%2 == 1 { // every other round
+			n /= 2
+		}
+		out[i] = cost{float64(s.total.Nanoseconds()) / n, float64(s.allocs) / n}
 	}
 	return out, nil
 }
 
-// ackBuffers keeps what B answers until the measured part is over.
-type ackBuffers struct {
-	b    [2 * train][2048]byte
-	lens [2 * train]int
-	to   [2 * train]netip.AddrPort
-	n    int
-}
-
 // back lets acknowledgements of B reach A through R.
-func (m *memNet) back(b *memNode, acks *ackBuffers) {
-	for i := range acks.n {
+func (m *memNet) back(b *memNode, acks []wire.Train) {
+	for _, d := range acks {
 		for _, to := range m.nodes {
-			if to.addr == acks.to[i] {
-				m.step(to, kernel.Input{Kind: kernel.InDatagram, Datagram: bytes.Clone(acks.b[i][:acks.lens[i]]), From: b.addr})
+			if to.addr == d.Addr {
+				d.Addr = b.addr
+				m.step(to, kernel.Input{Kind: kernel.InTrains, Trains: []wire.Train{d}})
+				break
 			}
 		}
 	}
-	acks.n = 0
 }

@@ -112,7 +112,7 @@ func embed(ctx context.Context, network identity.NetworkKey, peers []host.PeerAd
 	if _, err := io.ReadFull(rand.Reader, seed[:]); err != nil {
 		return embedded{}, err
 	}
-	l, err := link.ListenUDP(loopback)
+	l, err := link.ListenUDP(loopback, link.UDPOptions{})
 	if err != nil {
 		return embedded{}, err
 	}

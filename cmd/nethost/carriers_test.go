@@ -48,7 +48,7 @@ func testHost(t *testing.T, name, plugins string, peers ...host.PeerAddr) (*host
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), link.UDPOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

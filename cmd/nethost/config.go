@@ -36,6 +36,7 @@ type Config struct {
 	Open           bool // use the published network key
 	Socket         string
 	DeadAfter      time.Duration
+	GSO            string // link.gso
 	LogLevel       string
 	LogFormat      string
 	Unsigned       bool     // modules.unsigned = "allow"
@@ -53,7 +54,7 @@ func defaults() map[string]any {
 	}
 	return map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
-		"relay": true, "network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms",
+		"relay": true, "network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto",
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
 }
@@ -140,7 +141,7 @@ func (l *layers) decode() *Config {
 	}
 	c := &Config{Data: k.String("data"), Listen: k.String("listen"), Peers: k.Strings("peers"), Plugins: k.String("plugins"),
 		Relay: boolean("relay"), NetworkKeyFile: k.String("network_key_file"), Open: boolean("open"), Socket: k.String("socket"),
-		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"),
+		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
 		Grants: l.tables("grants"), Overrides: l.tables("module")}
 	var err error

@@ -35,6 +35,9 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # open = false                # true: the published network key, anybody may join
 # socket = ""                 # local api; default: api.sock beside this file
 
+# [link]
+# gso = "auto"                # trains of datagrams in one piece: auto, on, off
+
 # [liveness]
 # dead = "150ms"              # silence after which a neighbour is given up
 

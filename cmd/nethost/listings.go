@@ -126,6 +126,12 @@ func statusCommand() *cobra.Command {
 			row("routes", s.Routes)
 			row("modules", fmt.Sprintf("%d ready of %d", s.ModulesReady, s.Modules))
 			row("packets", fmt.Sprintf("%d in, %d out", s.PacketsIn, s.PacketsOut))
+			if l := s.Link; l != nil {
+				row("link", linkText(l))
+				if l.Overflows > 0 {
+					row("overflows", fmt.Sprintf("%d datagrams came faster than they were read", l.Overflows))
+				}
+			}
 			row("forwarded", fmt.Sprintf("%d packets, %s", s.Forwarded, size(s.ForwardedBytes)))
 			row("delivered", fmt.Sprintf("%d messages", s.Delivered))
 			for _, d := range s.Dials {
@@ -140,6 +146,18 @@ func statusCommand() *cobra.Command {
 		}}.command()
 }
 
+// linkText says how datagrams pass the system, and how many at a time.
+func linkText(l *v1.Link) string {
+	s := l.Mode
+	if l.ReadCalls > 0 && l.WriteCalls > 0 {
+		s += fmt.Sprintf(", %.1f datagrams a read, %.1f a write", float64(l.DatagramsIn)/float64(l.ReadCalls), float64(l.DatagramsOut)/float64(l.WriteCalls))
+	}
+	if l.Note != "" {
+		s += ": " + l.Note
+	}
+	return s
+}
+
 func peersCommand() *cobra.Command {
 	return listing{use: "peers", short: "the nodes with a session, and how well they are reached", wait: "there are that many peers",
 		ask:   func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Peers(ctx) },
@@ -151,6 +169,9 @@ func peersCommand() *cobra.Command {
 					size(p.RxBytes), size(p.TxBytes), fmt.Sprint(p.LostPackets), fmt.Sprint(p.Streams), seconds(p.SessionAgeS)})
 			}
 			table(w, "NODE STATE ADDRESS VIA RTT RECEIVED SENT LOST STREAMS KEYS", rows)
+			if l := m.(*v1.PeersResponse).Link; l.GetNote() != "" {
+				fmt.Fprintf(w, "link: %s\n", linkText(l))
+			}
 		}}.command()
 }
 

@@ -73,7 +73,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	udp, err := link.ListenUDP(netip.MustParseAddrPort(c.Listen))
+	udp, err := link.ListenUDP(netip.MustParseAddrPort(c.Listen), link.UDPOptions{GSO: link.GSO(c.GSO)})
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("udp %s is in use: is another nethost running? choose another port with --listen", c.Listen)

@@ -1,12 +1,24 @@
 package kernel
 
 import (
+	"nethost/host/session"
 	"nethost/host/wire"
 )
 
+// relaying is what the packets of a train have in common: it is looked up once, and
+// forgotten as soon as anything else happens.
+type relaying struct {
+	index uint32 // the link index they came with
+	sess  *session.Session
+	from  *peer // the authenticated neighbour of that session
+	heard bool  // its life was noted
+	dest  wire.RID
+	next  *peer // where they go on; nil: not known yet
+}
+
 // forward relays a packet in place: the body is opaque, only the 24 bytes of the
-// hop frame are rewritten. from is the authenticated neighbour it came from.
-func (k *Kernel) forward(b []byte, h *wire.Hop, from *peer) {
+// hop frame are rewritten.
+func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 	if k.cfg.NoRelay {
 		k.drop(DropNoRelay)
 		return
@@ -15,22 +27,38 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, from *peer) {
 		k.drop(DropTTL)
 		return
 	}
-	n, ok := k.table.Lookup(h.Dest)
-	var next *peer
-	if ok && int(n) < len(k.byNum) {
-		next = k.byNum[n]
-	}
-	if next == nil || next.cur == nil || next.det == nil || next == from {
-		k.drop(DropNoRoute)
-		k.table.NoRoute(from.num, h.Dest, k.now)
-		return
+	if r.next == nil || r.dest != h.Dest {
+		r.dest, r.next = h.Dest, k.nextHop(h.Dest, r.from)
+		if r.next == nil {
+			k.drop(DropNoRoute)
+			k.table.NoRoute(r.from.num, h.Dest, k.now)
+			return
+		}
+		k.sending(r.next, true)
+		r.next.lastRelay = k.now
 	}
 	wire.SetTTL(b, h.TTL-1)
-	if !next.cur.SignHop(b) {
+	if !r.next.cur.SignHop(b) {
 		k.drop(DropExpired)
 		return
 	}
 	k.counters.Forwarded++
 	k.counters.ForwardedBytes += uint64(len(b))
-	k.sendTo(next, b, true)
+	k.noteLink(r.next, b)
+	k.counters.PacketsOut++
+	k.out.emit(r.next.addr, b)
+}
+
+// nextHop is the neighbour that packets for dest go on to; nil where there is none
+// but the one they came from.
+func (k *Kernel) nextHop(dest wire.RID, from *peer) *peer {
+	n, ok := k.table.Lookup(dest)
+	if !ok || int(n) >= len(k.byNum) {
+		return nil
+	}
+	next := k.byNum[n]
+	if next == nil || next.cur == nil || next.det == nil || next == from {
+		return nil
+	}
+	return next
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"net/netip"
 
+	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -14,6 +15,7 @@ type InputKind uint8
 const (
 	InTick       InputKind = iota // nothing but time passed
 	InDatagram                    // Datagram, From
+	InTrains                      // Trains
 	InLinkError                   // From: whom we had sent to; Datagram: the quoted bytes of ours
 	InJob                         // Job, after Run
 	InEffects                     // Slot, Effects
@@ -28,13 +30,15 @@ const (
 	InShutdown                    // say goodbye to everybody
 )
 
-// Input is one thing that happened to the node. Datagram is decrypted in place.
+// Input is one thing that happened to the node. Datagrams are decrypted, or
+// rewritten and sent on, in place.
 // What Output says may point into the slices of Input: they are borrowed until the
 // Output was consumed.
 type Input struct {
 	Kind     InputKind
 	Datagram []byte
 	From     netip.AddrPort
+	Trains   []wire.Train
 	Job      *Job
 	Slot     int
 	Effects  []sdk.Effect

@@ -81,7 +81,10 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	switch in.Kind {
 	case InTick:
 	case InDatagram:
-		k.receive(in.Datagram, in.From)
+		var r relaying
+		k.receive(in.Datagram, in.From, &r)
+	case InTrains:
+		k.receiveTrains(in.Trains)
 	case InLinkError:
 		k.linkError(in.From, in.Datagram)
 	case InJob:

@@ -86,7 +86,11 @@ func (l *lab) step(i int, in Input) {
 	l.k[i].Step(l.now, &in, &l.out[i])
 	out := &l.out[i]
 	for _, d := range out.Datagrams {
-		l.send(i, d.To, bytes.Clone(d.Bytes))
+		for more := true; more; {
+			var b []byte
+			b, more = d.Cut()
+			l.send(i, d.Addr, bytes.Clone(b))
+		}
 	}
 	for _, j := range out.Jobs {
 		l.queue = append(l.queue, func() { // later, as off a lock
@@ -103,7 +107,7 @@ func (l *lab) step(i int, in Input) {
 		l.apps[i] = append(l.apps[i], a)
 	}
 	if l.poison {
-		poison(out.bufs...)
+		poison(out.chunks...)
 		poison(out.arena, in.Datagram, in.Data, in.Open.Meta, in.Open.Principal)
 		for _, e := range in.Effects {
 			poison(e.Payload)

@@ -3,27 +3,28 @@ package kernel
 import (
 	"net/netip"
 
+	"nethost/host/wire"
 	"nethost/sdk"
 )
+
+// chunkSize is how many packets lie side by side, in bytes: a whole train.
+const chunkSize = 64 << 10
+
+// maxChunks is how many stay for the next Step.
+const maxChunks = 16
 
 // Output is what the node wants done after a Step, in the order of each slice.
 // The caller keeps one and hands it to every Step.
 type Output struct {
-	Datagrams  []Datagram
+	Datagrams  []wire.Train
 	Deliveries []Delivery
 	Apps       []AppEvent
 	Jobs       []*Job
 	Trace      []Trace
 
-	bufs  [][]byte // packet buffers, reused
-	nbuf  int
-	arena []byte // payloads of events
-}
-
-// Datagram is bytes to be sent.
-type Datagram struct {
-	To    netip.AddrPort
-	Bytes []byte
+	chunks [][]byte // packets, side by side; reused
+	chunk  int      // the one being filled
+	arena  []byte   // payloads of events
 }
 
 // Delivery is an event for the module in a slot.
@@ -83,25 +84,47 @@ type Trace struct {
 func (o *Output) reset() {
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
-	o.Jobs, o.Trace, o.nbuf = o.Jobs[:0], o.Trace[:0], 0
+	o.Jobs, o.Trace, o.chunk = o.Jobs[:0], o.Trace[:0], 0
+	if len(o.chunks) > maxChunks { // one burst must not keep its memory for ever
+		clear(o.chunks[maxChunks:])
+		o.chunks = o.chunks[:maxChunks]
+	}
+	if len(o.chunks) > 0 {
+		o.chunks[0] = o.chunks[0][:0]
+	}
 	if cap(o.arena) > 1<<20 { // one burst must not keep a megabyte for ever
 		o.arena = nil
 	}
 	o.arena = o.arena[:0]
 }
 
-// packet lends a buffer of length 0 and room for size bytes.
+// packet lends a buffer of length 0 and room for size bytes, which emit takes back.
+// Packets lie side by side, so that those to one address make a train.
 func (o *Output) packet(size int) []byte {
-	if o.nbuf == len(o.bufs) {
-		o.bufs = append(o.bufs, nil)
+	for {
+		if o.chunk == len(o.chunks) {
+			o.chunks = append(o.chunks, make([]byte, 0, max(chunkSize, size)))
+		}
+		if b := o.chunks[o.chunk]; cap(b)-len(b) >= size {
+			return b[len(b):len(b):cap(b)]
+		}
+		if o.chunk++; o.chunk < len(o.chunks) {
+			o.chunks[o.chunk] = o.chunks[o.chunk][:0]
+		}
 	}
-	b := o.bufs[o.nbuf]
-	if cap(b) < size {
-		b = make([]byte, 0, max(size, 2048))
-		o.bufs[o.nbuf] = b
+}
+
+// emit sends one datagram: of packet, or of the input.
+func (o *Output) emit(to netip.AddrPort, b []byte) {
+	if o.chunk < len(o.chunks) {
+		if c := o.chunks[o.chunk]; len(b) <= cap(c)-len(c) && &c[:cap(c)][len(c)] == &b[0] {
+			o.chunks[o.chunk] = c[:len(c)+len(b)]
+		}
 	}
-	o.nbuf++
-	return b[:0]
+	if n := len(o.Datagrams); n > 0 && o.Datagrams[n-1].Addr == to && o.Datagrams[n-1].Join(b) {
+		return
+	}
+	o.Datagrams = append(o.Datagrams, wire.Train{Addr: to, Bytes: b})
 }
 
 // keep copies bytes that the caller will reuse into the Output.

@@ -11,46 +11,81 @@ import (
 	"nethost/sdk"
 )
 
+// receiveTrains takes what one read of the link brought.
+func (k *Kernel) receiveTrains(trains []wire.Train) {
+	var r relaying
+	for i := range trains {
+		t := trains[i]
+		for more := true; more; {
+			var b []byte
+			b, more = t.Cut()
+			k.receive(b, t.Addr, &r)
+		}
+	}
+}
+
 // receive takes one datagram: for us, or to be relayed.
-func (k *Kernel) receive(b []byte, from netip.AddrPort) {
+func (k *Kernel) receive(b []byte, from netip.AddrPort, r *relaying) {
 	k.counters.PacketsIn++
+	if len(b) >= wire.ForwardSize && isForward(b) {
+		if k.receiveForward(b, r) {
+			return
+		}
+	} else {
+		k.receiveLocal(b, from)
+	}
+	*r = relaying{} // it may have changed sessions or routes
+}
+
+func (k *Kernel) receiveLocal(b []byte, from netip.AddrPort) {
 	h, rest, ok := wire.ParseHop(b)
 	switch {
 	case !ok && len(b) > 0 && h.Version != wire.Version:
 		k.drop(DropVersion)
 	case !ok:
 		k.drop(DropMalformed)
-	case h.Type == wire.TypeLocal && wire.IsHandshake(rest):
+	case wire.IsHandshake(rest):
 		k.receiveEnvelope(rest, from, nil)
-	case h.Type == wire.TypeLocal:
-		k.receivePacket(b, wire.LocalSize, from)
 	default:
-		k.receiveForward(b, &h, rest)
+		k.receivePacket(b, wire.LocalSize, from)
 	}
 }
 
 // receiveForward takes a packet with a hop tag: from an authenticated neighbour
-// or not at all.
-func (k *Kernel) receiveForward(b []byte, h *wire.Hop, rest []byte) {
-	e := k.index.get(h.LinkIndex)
-	if e == nil || e.sess == nil || e.peer == nil {
-		k.drop(DropLinkUnknown)
-		return
+// or not at all. It reports whether that was all: nothing but a counter changed.
+func (k *Kernel) receiveForward(b []byte, r *relaying) (relayed bool) {
+	h, rest, ok := wire.ParseHop(b)
+	if !ok {
+		k.drop(DropMalformed)
+		return true
 	}
-	if v := e.sess.CheckHop(b, h); v != session.OK {
+	if r.from == nil || r.index != h.LinkIndex {
+		e := k.index.get(h.LinkIndex)
+		if e == nil || e.sess == nil || e.peer == nil {
+			k.drop(DropLinkUnknown)
+			return true
+		}
+		*r = relaying{index: h.LinkIndex, sess: e.sess, from: e.peer}
+	}
+	if v := r.sess.CheckHop(b, &h); v != session.OK {
 		k.dropVerdict(v, DropHopTag, DropHopReplayed)
-		return
+		return true
 	}
-	link := e.peer
-	k.heardDirect(link)
+	if !r.heard {
+		r.heard = true
+		k.heardDirect(r.from)
+	}
+	link := r.from
 	switch {
 	case h.Dest != k.rid:
-		k.forward(b, h, link)
+		k.forward(b, &h, r)
+		return true
 	case wire.IsHandshake(rest):
 		k.receiveEnvelope(rest, netip.AddrPort{}, link)
 	default:
 		k.receivePacket(b, wire.ForwardSize, netip.AddrPort{})
 	}
+	return false
 }
 
 // receivePacket opens a session packet and takes its frames.

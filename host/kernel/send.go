@@ -116,21 +116,31 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 // should come back through it: a bare acknowledgement, answered by nothing, must
 // not start the clock of its silence.
 func (k *Kernel) sendTo(n *peer, b []byte, expects bool) {
+	k.sending(n, expects)
+	if isForward(b) {
+		n.lastRelay = k.now
+		k.noteLink(n, b)
+	}
+	k.counters.PacketsOut++
+	k.out.emit(n.addr, b)
+}
+
+// sending starts the clock of a neighbour's silence.
+func (k *Kernel) sending(n *peer, expects bool) {
 	if expects && n.det.Sent(k.now) {
 		k.due(n, n.det.Deadline())
 	}
-	if b[0] != 0 && len(b) >= wire.ForwardSize && isForward(b) {
-		n.lastRelay = k.now
-		if k.now >= n.linkNext {
-			n.linkNext, n.linkFrom = k.now+time.Second, n.linkLast
-			n.linkLast = binary.LittleEndian.Uint32(b[6:])
-		}
-	}
-	k.counters.PacketsOut++
-	k.out.Datagrams = append(k.out.Datagrams, Datagram{n.addr, b})
 }
 
-func isForward(b []byte) bool { return b[0]>>3&7 == wire.TypeForward }
+// noteLink remembers the link counters of about a second ago, for ICMP quotes.
+func (k *Kernel) noteLink(n *peer, b []byte) {
+	if k.now >= n.linkNext {
+		n.linkNext, n.linkFrom = k.now+time.Second, n.linkLast
+		n.linkLast = binary.LittleEndian.Uint32(b[6:])
+	}
+}
+
+func isForward(b []byte) bool { return b[0]>>3 == wire.Version<<3|wire.TypeForward }
 
 // sendEnvelope sends a handshake message to an address, or through the mesh when
 // there is none.
@@ -138,7 +148,7 @@ func (k *Kernel) sendEnvelope(env []byte, addr netip.AddrPort, dest wire.RID) {
 	if addr.IsValid() {
 		b := wire.AppendHop(k.out.packet(wire.LocalSize+len(env)), wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
 		k.counters.PacketsOut++
-		k.out.Datagrams = append(k.out.Datagrams, Datagram{addr, append(b, env...)})
+		k.out.emit(addr, append(b, env...))
 		return
 	}
 	n, ok := k.table.Lookup(dest)
@@ -167,7 +177,7 @@ func (k *Kernel) challenge(p *peer) {
 	if pkt, counter, ok := p.cur.Seal(b, wire.LocalSize); ok {
 		p.mux.Sent(p.cur.LocalIndex(), counter, len(pkt), k.now) // holds nothing of the mux, but uses a counter
 		k.counters.PacketsOut++
-		k.out.Datagrams = append(k.out.Datagrams, Datagram{p.moving.addr, pkt})
+		k.out.emit(p.moving.addr, pkt)
 	}
 }
 

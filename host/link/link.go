@@ -2,25 +2,51 @@ package link
 
 import (
 	"net/netip"
+
+	"nethost/host/wire"
 )
 
-// Link sends and receives datagrams. Read is called by one goroutine at a time,
-// Write and Close by any.
+// Train is one datagram or several: see the wire package.
+type Train = wire.Train
+
+// Link sends and receives trains of datagrams. Read is called by one goroutine at
+// a time, Write and Close by any.
 type Link interface {
-	// Read waits for a datagram, copies it into b and says how long it is and
-	// who sent it. IPv4 senders have plain IPv4 addresses, never mapped ones.
-	// A datagram longer than b is cut to len(b). After Close it returns
-	// net.ErrClosed; any other error also means that the link is finished.
-	Read(b []byte) (n int, from netip.AddrPort, err error)
-	// Write sends b as one datagram. An error concerns this datagram only,
-	// never an earlier one to somebody else; no error promises no delivery.
-	// b is free again on return.
-	Write(b []byte, to netip.AddrPort) error
+	// Read waits for datagrams and describes them in trains, of which there must
+	// be at least one; n says how many it used. It never waits for more than the
+	// first. The bytes belong to the caller, who may change them, until the next
+	// Read. After Close it returns net.ErrClosed; any other error also means that
+	// the link is finished.
+	Read(trains []Train) (n int, err error)
+	// Write sends all trains; those to one address leave in their order. An error
+	// tells of datagrams among these that the system refused, never of earlier
+	// ones to somebody else; the others were sent. No error promises no delivery.
+	// The bytes are free again on return.
+	Write(trains []Train) error
 	// LocalAddr is the address the link is bound to.
 	LocalAddr() netip.AddrPort
 	// Close ends the link and makes a waiting Read return. Calling it twice is
 	// harmless.
 	Close() error
+}
+
+// Stats are what a link can tell of itself.
+type Stats struct {
+	// Mode is how datagrams pass the system: "gso" in trains, "mmsg" many a
+	// call, "plain" one a call, "memory".
+	Mode string
+	// Note says why Mode is not the best one, when something made it so.
+	Note string
+	// Overflows are datagrams that the system dropped because nobody read them
+	// in time.
+	Overflows uint64
+	// ReadCalls, WriteCalls, DatagramsIn and DatagramsOut tell how long trains are.
+	ReadCalls, WriteCalls, DatagramsIn, DatagramsOut uint64
+}
+
+// StatsSource is implemented by links that keep Stats.
+type StatsSource interface {
+	Stats() Stats
 }
 
 // Rejection is a datagram of ours that the network sent back.

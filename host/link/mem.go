@@ -69,6 +69,7 @@ type Mem struct {
 	closed   chan struct{}
 	once     sync.Once
 	onReject func(Rejection)
+	lent     []*memPacket // what the last Read gave away; the reader's
 }
 
 var (
@@ -82,45 +83,84 @@ func (m *Mem) OnRejection(f func(Rejection)) { m.onReject = f }
 // LocalAddr implements Link.
 func (m *Mem) LocalAddr() netip.AddrPort { return m.addr }
 
-// Read implements Link.
-func (m *Mem) Read(b []byte) (int, netip.AddrPort, error) {
+// Read implements Link. Each train it gives is one datagram.
+func (m *Mem) Read(trains []Train) (int, error) {
+	m.recycle()
 	for {
 		select { // closed wins over what is still queued
 		case <-m.closed:
-			return 0, netip.AddrPort{}, net.ErrClosed
+			return 0, net.ErrClosed
 		default:
 		}
 		select {
 		case <-m.closed:
-			return 0, netip.AddrPort{}, net.ErrClosed
+			return 0, net.ErrClosed
 		case p := <-m.queue:
-			if p.refused.IsValid() {
-				if m.onReject != nil {
-					m.onReject(Rejection{To: p.refused, Err: syscall.ECONNREFUSED, Quote: p.b})
-				}
-				m.sw.free.Put(p)
-				continue
+			if n := m.take(p, trains, 0); n > 0 {
+				return m.more(trains, n), nil
 			}
-			n, from := copy(b, p.b), p.from
-			m.sw.free.Put(p)
-			return n, from, nil
 		}
 	}
 }
 
+// more takes what else is queued.
+func (m *Mem) more(trains []Train, n int) int {
+	for n < len(trains) {
+		select {
+		case p := <-m.queue:
+			n = m.take(p, trains, n)
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// take puts a packet into trains[n], or tells the rejection that it is.
+func (m *Mem) take(p *memPacket, trains []Train, n int) int {
+	m.lent = append(m.lent, p)
+	if !p.refused.IsValid() {
+		trains[n] = Train{Addr: p.from, Bytes: p.b}
+		return n + 1
+	}
+	if m.onReject != nil {
+		m.onReject(Rejection{To: p.refused, Err: syscall.ECONNREFUSED, Quote: p.b})
+	}
+	return n
+}
+
+// recycle takes back what the last Read lent.
+func (m *Mem) recycle() {
+	for _, p := range m.lent {
+		m.sw.free.Put(p)
+	}
+	m.lent = m.lent[:0]
+}
+
 // Write implements Link.
-func (m *Mem) Write(b []byte, to netip.AddrPort) error {
+func (m *Mem) Write(trains []Train) error {
 	select {
 	case <-m.closed:
 		return net.ErrClosed
 	default:
 	}
+	for _, t := range trains {
+		for more := true; more; {
+			var b []byte
+			b, more = t.Cut()
+			m.send(b, t.Addr)
+		}
+	}
+	return nil
+}
+
+func (m *Mem) send(b []byte, to netip.AddrPort) {
 	s := m.sw
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.filter != nil && !s.filter(m.addr, to, b) {
 		s.lost.Add(1)
-		return nil
+		return
 	}
 	p := s.free.Get().(*memPacket)
 	p.b, p.from, p.refused = append(p.b[:0], b...), m.addr, netip.AddrPort{}
@@ -134,7 +174,6 @@ func (m *Mem) Write(b []byte, to netip.AddrPort) error {
 		s.lost.Add(1)
 		s.free.Put(p)
 	}
-	return nil
 }
 
 // Close implements Link. The address is free again.

@@ -19,15 +19,15 @@ func TestMemInBubble(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		time.AfterFunc(time.Hour, func() { m.Write([]byte("late"), addr) })
-		buf := make([]byte, 16)
-		n, _, err := m.Read(buf)
-		if err != nil || string(buf[:n]) != "late" || time.Since(start) != time.Hour {
-			t.Fatalf("got %q, %v after %v", buf[:n], err, time.Since(start))
+		time.AfterFunc(time.Hour, func() { write(m, []byte("late"), addr) })
+		var one [1]Train
+		_, err = m.Read(one[:])
+		if err != nil || string(one[0].Bytes) != "late" || time.Since(start) != time.Hour {
+			t.Fatalf("got %q, %v after %v", one[0].Bytes, err, time.Since(start))
 		}
 		done := make(chan error)
 		go func() {
-			_, _, err := m.Read(buf)
+			_, err := m.Read(one[:])
 			done <- err
 		}()
 		synctest.Wait()

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,10 @@ type UDP struct {
 	local    netip.AddrPort
 	onReject func(Rejection)
 
+	plain  []byte // receives one datagram a call, where batch is nil
+	batch  batch
+	counts counts
+
 	mu      sync.Mutex // guards the error queue and pending
 	pending []Rejection
 	scratch []byte // receives quotes; nil where the system has no error queue
@@ -41,11 +46,40 @@ type UDP struct {
 var (
 	_ Link        = (*UDP)(nil)
 	_ ErrorSource = (*UDP)(nil)
+	_ StatsSource = (*UDP)(nil)
 )
+
+// counts are the numbers behind Stats.
+type counts struct{ overflows, readCalls, writeCalls, in, out atomic.Uint64 }
+
+// batch is many datagrams a system call. It is nil where the system has none.
+type batch interface {
+	// read and write are those of Link; the errors are the system's, and may
+	// belong to an earlier datagram.
+	read(trains []Train) (int, error)
+	write(trains []Train) error
+	mode() (mode, note string)
+}
+
+// GSO chooses whether trains pass the system in one piece.
+type GSO string
+
+// The choices.
+const (
+	GSOAuto GSO = "auto" // where the system can
+	GSOOn   GSO = "on"   // or fail to listen
+	GSOOff  GSO = "off"
+	gsoNone GSO = "none" // one datagram a call, as where there is nothing better
+)
+
+// UDPOptions are how a UDP link works. The zero value is what most want.
+type UDPOptions struct {
+	GSO GSO // default GSOAuto
+}
 
 // ListenUDP binds a UDP socket. An unspecified address ("[::]:4242") takes IPv4
 // and IPv6 alike; port 0 lets the system choose.
-func ListenUDP(addr netip.AddrPort) (*UDP, error) {
+func ListenUDP(addr netip.AddrPort, opts UDPOptions) (*UDP, error) {
 	network := "udp4"
 	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
 		network = "udp6"
@@ -58,9 +92,12 @@ func ListenUDP(addr netip.AddrPort) (*UDP, error) {
 		return nil, fmt.Errorf("link: cannot listen on udp %s: %w (is another nethost running? choose a different listen address)", addr, err)
 	}
 	u := &UDP{conn: conn, local: unmap(conn.LocalAddr().(*net.UDPAddr).AddrPort())}
-	if err := u.setup(); err != nil {
+	if err := u.setup(opts.GSO); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("link: cannot prepare udp socket %s: %w", addr, err)
+	}
+	if u.batch == nil {
+		u.plain = make([]byte, 64<<10)
 	}
 	return u, nil
 }
@@ -79,25 +116,35 @@ func (u *UDP) Close() error {
 	return nil
 }
 
+// Stats implements StatsSource.
+func (u *UDP) Stats() Stats {
+	s := Stats{Mode: "plain", Overflows: u.counts.overflows.Load(), ReadCalls: u.counts.readCalls.Load(),
+		WriteCalls: u.counts.writeCalls.Load(), DatagramsIn: u.counts.in.Load(), DatagramsOut: u.counts.out.Load()}
+	if u.batch != nil {
+		s.Mode, s.Note = u.batch.mode()
+	}
+	return s
+}
+
 // Read implements Link. The kernel reports a rejected datagram as a failure of
 // whatever the socket does next; that is not the end of the link, so Read takes
 // the rejection from the error queue and waits on.
-func (u *UDP) Read(b []byte) (int, netip.AddrPort, error) {
+func (u *UDP) Read(trains []Train) (int, error) {
 	for strikes := 0; ; {
-		n, from, err := u.conn.ReadFromUDPAddrPort(b)
+		n, err := u.read(trains)
 		if err == nil {
-			return n, unmap(from), nil
+			return n, nil
 		}
 		switch {
 		case errors.Is(err, net.ErrClosed):
-			return 0, netip.AddrPort{}, net.ErrClosed
+			return 0, net.ErrClosed
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// A writer woke us. The deadline goes first: what a writer adds
 			// after this line wakes us again.
 			u.conn.SetReadDeadline(time.Time{})
 		case !isPending(err):
 			if strikes++; strikes > maxStrikes {
-				return 0, netip.AddrPort{}, fmt.Errorf("link: reading udp %s: %w", u.local, err)
+				return 0, fmt.Errorf("link: reading udp %s: %w", u.local, err)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -106,35 +153,79 @@ func (u *UDP) Read(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
-// Write implements Link. A failure may be the rejection of an earlier datagram
-// to somebody else: the error queue is emptied and the send is repeated, so that
-// a dead peer never costs a healthy one a packet.
-func (u *UDP) Write(b []byte, to netip.AddrPort) error {
-	_, err := u.conn.WriteToUDPAddrPort(b, to)
-	if err == nil {
-		return nil
+func (u *UDP) read(trains []Train) (int, error) {
+	if u.batch != nil {
+		return u.batch.read(trains)
 	}
-	return u.rewrite(b, to, err)
+	n, from, err := u.conn.ReadFromUDPAddrPort(u.plain)
+	if err != nil {
+		return 0, err
+	}
+	u.counts.readCalls.Add(1)
+	u.counts.in.Add(1)
+	trains[0] = Train{Addr: unmap(from), Bytes: u.plain[:n]}
+	return 1, nil
 }
 
-func (u *UDP) rewrite(b []byte, to netip.AddrPort, err error) error {
+// Write implements Link.
+func (u *UDP) Write(trains []Train) error {
+	if u.batch != nil {
+		return u.batch.write(trains)
+	}
+	var failed error
+	for i := range trains {
+		if err := u.writeEach(trains[i]); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// writeEach sends a train datagram by datagram.
+func (u *UDP) writeEach(t Train) (failed error) {
+	for more := true; more; {
+		var b []byte
+		b, more = t.Cut()
+		if err := u.writeOne(b, t.Addr); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// writeOne sends one datagram. A failure may be the rejection of an earlier one
+// to somebody else: the error queue is emptied and the send is repeated, so that a
+// dead peer never costs a healthy one a packet.
+func (u *UDP) writeOne(b []byte, to netip.AddrPort) error {
+	_, err := u.conn.WriteToUDPAddrPort(b, to)
+	u.counts.writeCalls.Add(1)
+	u.counts.out.Add(1)
 	for range maxRetries {
+		if err == nil {
+			return nil
+		}
 		if errors.Is(err, net.ErrClosed) {
 			return net.ErrClosed
 		}
 		if !isPending(err) {
 			break
 		}
-		if u.drain() {
-			// Rejections are told on the reader's goroutine: ours may hold
-			// the lock the handler wants. A deadline in the past wakes it.
-			u.conn.SetReadDeadline(time.Unix(1, 0))
-		}
-		if _, err = u.conn.WriteToUDPAddrPort(b, to); err == nil {
-			return nil
-		}
+		u.wakeReader()
+		_, err = u.conn.WriteToUDPAddrPort(b, to)
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("link: sending to %s: %w", to, err)
+}
+
+// wakeReader empties the error queue. Rejections are told on the reader's
+// goroutine, because ours may hold the lock the handler wants: a deadline in the
+// past wakes it.
+func (u *UDP) wakeReader() {
+	if u.drain() {
+		u.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // deliver tells the pending rejections. Only Read calls it.

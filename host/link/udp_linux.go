@@ -13,8 +13,9 @@ import (
 // to 548 bytes of payload, nothing needs more.
 const maxQuote = 576
 
-// setup enlarges the socket's buffers and turns its error queue on.
-func (u *UDP) setup() error {
+// setup enlarges the socket's buffers, turns its error queue on and prepares
+// batches.
+func (u *UDP) setup(gso GSO) error {
 	raw, err := u.conn.SyscallConn()
 	if err != nil {
 		return err
@@ -43,7 +44,10 @@ func (u *UDP) setup() error {
 			_ = unix.SetsockoptInt(f, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 		}
 	})
-	return errors.Join(err, failed)
+	if err = errors.Join(err, failed); err != nil || gso == gsoNone {
+		return err
+	}
+	return u.setupBatch(raw, gso)
 }
 
 // isPending reports whether err may belong to an earlier datagram.

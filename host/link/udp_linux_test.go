@@ -28,9 +28,9 @@ func TestRejectionQuotesDatagram(t *testing.T) {
 			u, dead := listen(t, c.local), vacant(t, c.dead)
 			got := make(chan Rejection, 1)
 			u.OnRejection(func(r Rejection) { r.Quote = bytes.Clone(r.Quote); got <- r })
-			go u.Read(make([]byte, 100))
+			go u.Read(make([]Train, 1))
 			msg := []byte("a datagram that nobody wants")
-			if err := u.Write(msg, dead); err != nil {
+			if err := write(u, msg, dead); err != nil {
 				t.Fatal(err)
 			}
 			select {
@@ -59,11 +59,11 @@ func TestPendingErrorDoesNotFailOthers(t *testing.T) {
 	mu.Lock()
 	for i := range rounds { // nobody reads yet: the queue fills
 		for _, d := range dead {
-			if err := u.Write([]byte("dead"), d); err != nil {
+			if err := write(u, []byte("dead"), d); err != nil {
 				t.Fatalf("round %d to %v: %v", i, d, err)
 			}
 		}
-		if err := u.Write([]byte("fine"), healthy.LocalAddr()); err != nil {
+		if err := write(u, []byte("fine"), healthy.LocalAddr()); err != nil {
 			t.Fatalf("round %d: a healthy peer paid for a dead one: %v", i, err)
 		}
 		if got, _ := read(t, healthy); string(got) != "fine" {
@@ -74,7 +74,7 @@ func TestPendingErrorDoesNotFailOthers(t *testing.T) {
 
 	// Now with a reader waiting, and bound to wake.
 	ended := make(chan struct{})
-	go func() { defer close(ended); u.Read(make([]byte, 10)) }()
+	go func() { defer close(ended); u.Read(make([]Train, 1)) }()
 	heard := map[netip.AddrPort]bool{}
 	for len(heard) < len(dead) {
 		select {
@@ -90,10 +90,10 @@ func TestPendingErrorDoesNotFailOthers(t *testing.T) {
 
 func TestUDPTooBigIsTheWritersError(t *testing.T) {
 	u := listen(t, "127.0.0.1:0")
-	if err := u.Write(make([]byte, 70000), u.LocalAddr()); err == nil {
+	if err := write(u, make([]byte, 70000), u.LocalAddr()); err == nil {
 		t.Fatal("70 000 bytes went out")
 	}
-	if err := u.Write([]byte("next"), u.LocalAddr()); err != nil {
+	if err := write(u, []byte("next"), u.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := read(t, u); string(got) != "next" {
@@ -111,4 +111,87 @@ func TestSocketBuffers(t *testing.T) {
 		}
 		t.Logf("receive buffer %d bytes", n)
 	})
+}
+
+// What the system refuses as a train goes out in pieces, and costs nothing.
+func TestRefusedTrain(t *testing.T) {
+	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	m := a.batch.(*mmsg)
+	m.mu.Lock()
+	m.join(b.LocalAddr(), []byte("onetwo"), 3)
+	m.join(b.LocalAddr(), []byte("end"), 3)
+	m.seal(0)
+	if !m.tooMuch(unix.EIO) || !m.tooMuch(unix.EINVAL) || m.tooMuch(unix.ECONNREFUSED) {
+		t.Error("wrong about what a refused train looks like")
+	}
+	if err := m.replay(0); err != nil {
+		t.Error(err)
+	}
+	m.mu.Unlock()
+	for _, want := range []string{"one", "two", "end"} {
+		if got, _ := read(t, b); string(got) != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if s := a.Stats(); s.Mode != "mmsg" || s.Note == "" {
+		t.Errorf("after EIO: %+v", s)
+	}
+	if err := a.Write([]Train{{Addr: b.LocalAddr(), Bytes: []byte("xy"), Segment: 1}}); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"x", "y"} {
+		if got, _ := read(t, b); string(got) != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// What the system dropped because nobody read it is counted.
+func TestOverflows(t *testing.T) {
+	for _, gso := range []GSO{GSOAuto, GSOOff} {
+		a, b := listenMode(t, "127.0.0.1:0", gso), listenMode(t, "127.0.0.1:0", gso)
+		if err := b.conn.SetReadBuffer(64 << 10); err != nil {
+			t.Fatal(err)
+		}
+		const sent = 20000
+		for range sent / 20 {
+			if err := a.Write([]Train{{Addr: b.LocalAddr(), Bytes: make([]byte, 20*1000), Segment: 1000}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in, got := make([]Train, 8), 0
+		// The count comes with the next datagram that found room.
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			for {
+				n, err := b.Read(in)
+				if err != nil {
+					return
+				}
+				for _, tr := range in[:n] {
+					if string(tr.Bytes) == "last" {
+						return
+					}
+					for more := true; more; got++ {
+						_, more = tr.Cut()
+					}
+				}
+			}
+		}()
+		for {
+			write(a, []byte("last"), b.LocalAddr())
+			select {
+			case <-drained:
+			case <-time.After(20 * time.Millisecond):
+				continue
+			}
+			break
+		}
+		s := b.Stats()
+		if s.Overflows == 0 || s.Overflows > sent || got == 0 {
+			t.Errorf("gso %s: %d of %d arrived, %d counted as overflows", gso, got, sent, s.Overflows)
+		}
+		t.Logf("gso %s: %d of %d arrived, %d counted as overflows", gso, got, sent, s.Overflows)
+	}
 }

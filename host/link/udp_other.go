@@ -8,7 +8,10 @@ import (
 )
 
 // setup enlarges the socket's buffers. The system may grant less.
-func (u *UDP) setup() error {
+func (u *UDP) setup(gso GSO) error {
+	if gso == GSOOn {
+		return errors.New("link.gso = \"on\": this system cannot send segments in one piece: say \"auto\"")
+	}
 	_ = u.conn.SetReadBuffer(SocketBuffer)
 	_ = u.conn.SetWriteBuffer(SocketBuffer)
 	return nil

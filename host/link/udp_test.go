@@ -12,7 +12,12 @@ import (
 
 func listen(t testing.TB, addr string) *UDP {
 	t.Helper()
-	u, err := ListenUDP(netip.MustParseAddrPort(addr))
+	return listenMode(t, addr, GSOAuto)
+}
+
+func listenMode(t testing.TB, addr string, gso GSO) *UDP {
+	t.Helper()
+	u, err := ListenUDP(netip.MustParseAddrPort(addr), UDPOptions{GSO: gso})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,13 +30,15 @@ func read(t testing.TB, l Link) ([]byte, netip.AddrPort) {
 	t.Helper()
 	watchdog := time.AfterFunc(10*time.Second, func() { l.Close() })
 	defer watchdog.Stop()
-	b := make([]byte, 2048)
-	n, from, err := l.Read(b)
-	if err != nil {
-		t.Fatalf("Read: %v", err)
+	var one [1]Train
+	if n, err := l.Read(one[:]); err != nil || n != 1 {
+		t.Fatalf("Read: %d, %v", n, err)
 	}
-	return b[:n], from
+	return one[0].Bytes, one[0].Addr
 }
+
+// write sends one datagram.
+func write(l Link, b []byte, to netip.AddrPort) error { return l.Write([]Train{{Addr: to, Bytes: b}}) }
 
 func TestUDPLoopback(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -39,7 +46,7 @@ func TestUDPLoopback(t *testing.T) {
 			a, b := listen(t, addr), listen(t, addr)
 			for _, size := range []int{0, 1, 1200, 1500} {
 				msg := bytes.Repeat([]byte{byte(size)}, size)
-				if err := a.Write(msg, b.LocalAddr()); err != nil {
+				if err := write(a, msg, b.LocalAddr()); err != nil {
 					t.Fatal(err)
 				}
 				got, from := read(t, b)
@@ -57,14 +64,14 @@ func TestUDPDualStack(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
 		p := listen(t, addr)
 		to := netip.AddrPortFrom(p.LocalAddr().Addr(), d.LocalAddr().Port())
-		if err := p.Write([]byte("hi"), to); err != nil {
+		if err := write(p, []byte("hi"), to); err != nil {
 			t.Fatal(err)
 		}
 		_, from := read(t, d)
 		if from != p.LocalAddr() {
 			t.Fatalf("sender is %v, want %v", from, p.LocalAddr())
 		}
-		if err := d.Write([]byte("back"), from); err != nil {
+		if err := write(d, []byte("back"), from); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := read(t, p); string(got) != "back" {
@@ -77,14 +84,14 @@ func TestUDPClose(t *testing.T) {
 	u := listen(t, "127.0.0.1:0")
 	done := make(chan error)
 	go func() {
-		_, _, err := u.Read(make([]byte, 100))
+		_, err := u.Read(make([]Train, 1))
 		done <- err
 	}()
 	u.Close()
 	if err := <-done; err != net.ErrClosed {
 		t.Fatalf("Read after Close: %v", err)
 	}
-	if err := u.Write([]byte("x"), u.LocalAddr()); err != net.ErrClosed {
+	if err := write(u, []byte("x"), u.LocalAddr()); err != net.ErrClosed {
 		t.Fatalf("Write after Close: %v", err)
 	}
 	if err := u.Close(); err != nil {
@@ -94,7 +101,7 @@ func TestUDPClose(t *testing.T) {
 
 func TestUDPAddressTaken(t *testing.T) {
 	u := listen(t, "127.0.0.1:0")
-	_, err := ListenUDP(u.LocalAddr())
+	_, err := ListenUDP(u.LocalAddr(), UDPOptions{})
 	if err == nil {
 		t.Fatal("bound twice")
 	}
@@ -102,18 +109,27 @@ func TestUDPAddressTaken(t *testing.T) {
 
 func TestUDPAllocs(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
-		a, b := listen(t, addr), listen(t, addr)
-		msg, buf := make([]byte, 1200), make([]byte, 2048)
-		allocs := testing.AllocsPerRun(100, func() {
-			if err := a.Write(msg, b.LocalAddr()); err != nil {
-				t.Fatal(err)
+		for _, gso := range []GSO{GSOAuto, GSOOff, gsoNone} {
+			a, b := listenMode(t, addr, gso), listenMode(t, addr, gso)
+			out := []Train{{Addr: b.LocalAddr(), Bytes: make([]byte, 12000), Segment: 1200}, {Addr: b.LocalAddr(), Bytes: make([]byte, 1200)}}
+			in := make([]Train, 8)
+			allocs := testing.AllocsPerRun(100, func() {
+				if err := a.Write(out); err != nil {
+					t.Fatal(err)
+				}
+				for got := 0; got < 13200; {
+					n, err := b.Read(in)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, tr := range in[:n] {
+						got += len(tr.Bytes)
+					}
+				}
+			})
+			if allocs != 0 {
+				t.Errorf("%s, gso %s: %v allocations for eleven datagrams, want 0", addr, gso, allocs)
 			}
-			if _, _, err := b.Read(buf); err != nil {
-				t.Fatal(err)
-			}
-		})
-		if allocs != 0 {
-			t.Errorf("%s: %v allocations a datagram, want 0", addr, allocs)
 		}
 	}
 }
@@ -126,13 +142,13 @@ func TestMem(t *testing.T) {
 	if _, err := sw.Listen(aa); err == nil {
 		t.Fatal("one address, two ports")
 	}
-	a.Write([]byte("one"), bb)
+	write(a, []byte("one"), bb)
 	if got, from := read(t, b); string(got) != "one" || from != aa {
 		t.Fatalf("got %q from %v", got, from)
 	}
 
 	for i := range QueueLen + 7 { // full queues drop the newest
-		a.Write(fmt.Appendf(nil, "%d", i), bb)
+		write(a, fmt.Appendf(nil, "%d", i), bb)
 	}
 	if got := sw.Lost(); got != 7 {
 		t.Fatalf("lost %d, want 7", got)
@@ -142,9 +158,9 @@ func TestMem(t *testing.T) {
 	}
 
 	sw.SetFilter(func(from, to netip.AddrPort, _ []byte) bool { return to != aa })
-	b.Write([]byte("cut"), aa)
+	write(b, []byte("cut"), aa)
 	sw.SetFilter(nil)
-	b.Write([]byte("joined"), aa)
+	write(b, []byte("joined"), aa)
 	if got, _ := read(t, a); string(got) != "joined" {
 		t.Fatalf("got %q", got)
 	}
@@ -152,18 +168,18 @@ func TestMem(t *testing.T) {
 	var rejected Rejection
 	a.OnRejection(func(r Rejection) { rejected = r; rejected.Quote = bytes.Clone(r.Quote) })
 	b.Close()
-	a.Write([]byte("anybody"), bb)
-	a.Write([]byte("self"), aa)
+	write(a, []byte("anybody"), bb)
+	write(a, []byte("self"), aa)
 	if got, _ := read(t, a); string(got) != "self" {
 		t.Fatalf("got %q", got)
 	}
 	if rejected.To != bb || string(rejected.Quote) != "anybody" {
 		t.Fatalf("rejection %+v", rejected)
 	}
-	if _, _, err := b.Read(nil); !errors.Is(err, net.ErrClosed) {
+	if _, err := b.Read(make([]Train, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("Read after Close: %v", err)
 	}
-	if err := b.Write(nil, aa); !errors.Is(err, net.ErrClosed) {
+	if err := write(b, nil, aa); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("Write after Close: %v", err)
 	}
 }
@@ -172,22 +188,34 @@ func TestMemAllocs(t *testing.T) {
 	sw := NewSwitch()
 	addr := netip.MustParseAddrPort("10.0.0.1:1")
 	m, _ := sw.Listen(addr)
-	msg, buf := make([]byte, 1200), make([]byte, 2048)
-	if n := testing.AllocsPerRun(200, func() { m.Write(msg, addr); m.Read(buf) }); n != 0 {
+	out, in := []Train{{Addr: addr, Bytes: make([]byte, 1200)}}, make([]Train, 1)
+	if n := testing.AllocsPerRun(200, func() { m.Write(out); m.Read(in) }); n != 0 {
 		t.Errorf("%v allocations a datagram, want 0", n)
 	}
 }
 
 func BenchmarkUDP(b *testing.B) {
-	x, y := listen(b, "127.0.0.1:0"), listen(b, "127.0.0.1:0")
-	msg, buf := make([]byte, 1200), make([]byte, 2048)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := x.Write(msg, y.LocalAddr()); err != nil {
-			b.Fatal(err)
-		}
-		if _, _, err := y.Read(buf); err != nil {
-			b.Fatal(err)
-		}
+	for _, gso := range []GSO{GSOAuto, GSOOff, gsoNone} {
+		b.Run(string(gso), func(b *testing.B) {
+			x, y := listenMode(b, "127.0.0.1:0", gso), listenMode(b, "127.0.0.1:0", gso)
+			out := []Train{{Addr: y.LocalAddr(), Bytes: make([]byte, 32*1024), Segment: 1024}}
+			in := make([]Train, 8)
+			b.ReportAllocs()
+			b.SetBytes(32 * 1024)
+			for b.Loop() {
+				if err := x.Write(out); err != nil {
+					b.Fatal(err)
+				}
+				for got := 0; got < len(out[0].Bytes); {
+					n, err := y.Read(in)
+					if err != nil {
+						b.Fatal(err)
+					}
+					for _, t := range in[:n] {
+						got += len(t.Bytes)
+					}
+				}
+			}
+		})
 	}
 }

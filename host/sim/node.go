@@ -197,7 +197,11 @@ func (n *Node) step(in kernel.Input) {
 // perform does what a step wanted done.
 func (n *Node) perform() {
 	for _, d := range n.out.Datagrams {
-		n.w.transmit(n, d.To, d.Bytes)
+		for more := true; more; {
+			var b []byte
+			b, more = d.Cut()
+			n.w.transmit(n, d.Addr, b)
+		}
 	}
 	for _, j := range n.out.Jobs {
 		j.Run()

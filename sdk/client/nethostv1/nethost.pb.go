@@ -82,6 +82,7 @@ type StatusResponse struct {
 	Drops          map[string]uint64      `protobuf:"bytes,18,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by reason, zero ones left out
 	Dials          []*Dial                `protobuf:"bytes,19,rep,name=dials,proto3" json:"dials,omitempty"`
 	OpenNetwork    bool                   `protobuf:"varint,20,opt,name=open_network,json=openNetwork,proto3" json:"open_network,omitempty"` // the published network key is in use
+	Link           *Link                  `protobuf:"bytes,21,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -256,6 +257,106 @@ func (x *StatusResponse) GetOpenNetwork() bool {
 	return false
 }
 
+func (x *StatusResponse) GetLink() *Link {
+	if x != nil {
+		return x.Link
+	}
+	return nil
+}
+
+// Link is how datagrams pass the operating system.
+type Link struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mode          string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`                             // gso: in trains; mmsg: many a system call; plain: one
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`                             // why the mode is not the best one
+	Overflows     uint64                 `protobuf:"varint,3,opt,name=overflows,proto3" json:"overflows,omitempty"`                  // datagrams the system dropped because nobody read them in time
+	ReadCalls     uint64                 `protobuf:"varint,4,opt,name=read_calls,json=readCalls,proto3" json:"read_calls,omitempty"` // system calls, and the datagrams they moved
+	WriteCalls    uint64                 `protobuf:"varint,5,opt,name=write_calls,json=writeCalls,proto3" json:"write_calls,omitempty"`
+	DatagramsIn   uint64                 `protobuf:"varint,6,opt,name=datagrams_in,json=datagramsIn,proto3" json:"datagrams_in,omitempty"`
+	DatagramsOut  uint64                 `protobuf:"varint,7,opt,name=datagrams_out,json=datagramsOut,proto3" json:"datagrams_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Link) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Link) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Link) GetOverflows() uint64 {
+	if x != nil {
+		return x.Overflows
+	}
+	return 0
+}
+
+func (x *Link) GetReadCalls() uint64 {
+	if x != nil {
+		return x.ReadCalls
+	}
+	return 0
+}
+
+func (x *Link) GetWriteCalls() uint64 {
+	if x != nil {
+		return x.WriteCalls
+	}
+	return 0
+}
+
+func (x *Link) GetDatagramsIn() uint64 {
+	if x != nil {
+		return x.DatagramsIn
+	}
+	return 0
+}
+
+func (x *Link) GetDatagramsOut() uint64 {
+	if x != nil {
+		return x.DatagramsOut
+	}
+	return 0
+}
+
 type Dial struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`
@@ -267,7 +368,7 @@ type Dial struct {
 
 func (x *Dial) Reset() {
 	*x = Dial{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +380,7 @@ func (x *Dial) String() string {
 func (*Dial) ProtoMessage() {}
 
 func (x *Dial) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +393,7 @@ func (x *Dial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dial.ProtoReflect.Descriptor instead.
 func (*Dial) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{2}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Dial) GetAddr() string {
@@ -324,7 +425,7 @@ type PeersRequest struct {
 
 func (x *PeersRequest) Reset() {
 	*x = PeersRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +437,7 @@ func (x *PeersRequest) String() string {
 func (*PeersRequest) ProtoMessage() {}
 
 func (x *PeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,19 +450,20 @@ func (x *PeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersRequest.ProtoReflect.Descriptor instead.
 func (*PeersRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{3}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{4}
 }
 
 type PeersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peers         []*Peer                `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	Link          *Link                  `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PeersResponse) Reset() {
 	*x = PeersResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +475,7 @@ func (x *PeersResponse) String() string {
 func (*PeersResponse) ProtoMessage() {}
 
 func (x *PeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,12 +488,19 @@ func (x *PeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersResponse.ProtoReflect.Descriptor instead.
 func (*PeersResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{4}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PeersResponse) GetPeers() []*Peer {
 	if x != nil {
 		return x.Peers
+	}
+	return nil
+}
+
+func (x *PeersResponse) GetLink() *Link {
+	if x != nil {
+		return x.Link
 	}
 	return nil
 }
@@ -420,7 +529,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +541,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +554,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{5}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Peer) GetNode() string {
@@ -568,7 +677,7 @@ type RoutesRequest struct {
 
 func (x *RoutesRequest) Reset() {
 	*x = RoutesRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +689,7 @@ func (x *RoutesRequest) String() string {
 func (*RoutesRequest) ProtoMessage() {}
 
 func (x *RoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +702,7 @@ func (x *RoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesRequest.ProtoReflect.Descriptor instead.
 func (*RoutesRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{6}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{7}
 }
 
 type RoutesResponse struct {
@@ -605,7 +714,7 @@ type RoutesResponse struct {
 
 func (x *RoutesResponse) Reset() {
 	*x = RoutesResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +726,7 @@ func (x *RoutesResponse) String() string {
 func (*RoutesResponse) ProtoMessage() {}
 
 func (x *RoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +739,7 @@ func (x *RoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesResponse.ProtoReflect.Descriptor instead.
 func (*RoutesResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{7}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoutesResponse) GetRoutes() []*Route {
@@ -657,7 +766,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +778,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +791,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{8}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Route) GetNode() string {
@@ -756,7 +865,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +877,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +890,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{9}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{10}
 }
 
 type SessionsResponse struct {
@@ -793,7 +902,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +914,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +927,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{10}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SessionsResponse) GetSessions() []*Session {
@@ -841,7 +950,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +962,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +975,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{11}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Session) GetNode() string {
@@ -919,7 +1028,7 @@ type Agreement struct {
 
 func (x *Agreement) Reset() {
 	*x = Agreement{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1040,7 @@ func (x *Agreement) String() string {
 func (*Agreement) ProtoMessage() {}
 
 func (x *Agreement) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1053,7 @@ func (x *Agreement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agreement.ProtoReflect.Descriptor instead.
 func (*Agreement) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{12}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Agreement) GetId() string {
@@ -1004,7 +1113,7 @@ type ModulesRequest struct {
 
 func (x *ModulesRequest) Reset() {
 	*x = ModulesRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1125,7 @@ func (x *ModulesRequest) String() string {
 func (*ModulesRequest) ProtoMessage() {}
 
 func (x *ModulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1138,7 @@ func (x *ModulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModulesRequest.ProtoReflect.Descriptor instead.
 func (*ModulesRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{13}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{14}
 }
 
 type ModulesResponse struct {
@@ -1042,7 +1151,7 @@ type ModulesResponse struct {
 
 func (x *ModulesResponse) Reset() {
 	*x = ModulesResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1163,7 @@ func (x *ModulesResponse) String() string {
 func (*ModulesResponse) ProtoMessage() {}
 
 func (x *ModulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1176,7 @@ func (x *ModulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModulesResponse.ProtoReflect.Descriptor instead.
 func (*ModulesResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{14}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ModulesResponse) GetModules() []*Module {
@@ -1108,7 +1217,7 @@ type Module struct {
 
 func (x *Module) Reset() {
 	*x = Module{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1229,7 @@ func (x *Module) String() string {
 func (*Module) ProtoMessage() {}
 
 func (x *Module) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1242,7 @@ func (x *Module) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Module.ProtoReflect.Descriptor instead.
 func (*Module) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{15}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Module) GetName() string {
@@ -1260,7 +1369,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1381,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1394,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{16}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Rejection) GetDir() string {
@@ -1329,7 +1438,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1450,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1463,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{17}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Target) GetNode() string {
@@ -1402,7 +1511,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1523,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1536,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{18}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CallRequest) GetTarget() *Target {
@@ -1453,7 +1562,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1574,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1587,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{19}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -1498,7 +1607,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1619,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1632,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{20}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamRequest) GetTarget() *Target {
@@ -1549,7 +1658,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1670,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1683,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{21}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1592,7 +1701,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1713,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1726,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{22}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{23}
 }
 
 type Event struct {
@@ -1633,7 +1742,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1754,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1767,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{23}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetAtS() float64 {
@@ -1702,7 +1811,7 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\n" +
 	"\"sdk/client/nethostv1/nethost.proto\x12\n" +
 	"nethost.v1\"\x0f\n" +
-	"\rStatusRequest\"\xb9\x05\n" +
+	"\rStatusRequest\"\xdf\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1728,18 +1837,30 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\breroutes\x18\x11 \x01(\x04R\breroutes\x12;\n" +
 	"\x05drops\x18\x12 \x03(\v2%.nethost.v1.StatusResponse.DropsEntryR\x05drops\x12&\n" +
 	"\x05dials\x18\x13 \x03(\v2\x10.nethost.v1.DialR\x05dials\x12!\n" +
-	"\fopen_network\x18\x14 \x01(\bR\vopenNetwork\x1a8\n" +
+	"\fopen_network\x18\x14 \x01(\bR\vopenNetwork\x12$\n" +
+	"\x04link\x18\x15 \x01(\v2\x10.nethost.v1.LinkR\x04link\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"D\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xd4\x01\n" +
+	"\x04Link\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\x12\x1c\n" +
+	"\toverflows\x18\x03 \x01(\x04R\toverflows\x12\x1d\n" +
+	"\n" +
+	"read_calls\x18\x04 \x01(\x04R\treadCalls\x12\x1f\n" +
+	"\vwrite_calls\x18\x05 \x01(\x04R\n" +
+	"writeCalls\x12!\n" +
+	"\fdatagrams_in\x18\x06 \x01(\x04R\vdatagramsIn\x12#\n" +
+	"\rdatagrams_out\x18\a \x01(\x04R\fdatagramsOut\"D\n" +
 	"\x04Dial\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\"\x0e\n" +
-	"\fPeersRequest\"7\n" +
+	"\fPeersRequest\"]\n" +
 	"\rPeersResponse\x12&\n" +
-	"\x05peers\x18\x01 \x03(\v2\x10.nethost.v1.PeerR\x05peers\"\xbe\x03\n" +
+	"\x05peers\x18\x01 \x03(\v2\x10.nethost.v1.PeerR\x05peers\x12$\n" +
+	"\x04link\x18\x02 \x01(\v2\x10.nethost.v1.LinkR\x04link\"\xbe\x03\n" +
 	"\x04Peer\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06direct\x18\x02 \x01(\bR\x06direct\x12\x12\n" +
@@ -1871,70 +1992,73 @@ func file_sdk_client_nethostv1_nethost_proto_rawDescGZIP() []byte {
 	return file_sdk_client_nethostv1_nethost_proto_rawDescData
 }
 
-var file_sdk_client_nethostv1_nethost_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_sdk_client_nethostv1_nethost_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_sdk_client_nethostv1_nethost_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: nethost.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: nethost.v1.StatusResponse
-	(*Dial)(nil),             // 2: nethost.v1.Dial
-	(*PeersRequest)(nil),     // 3: nethost.v1.PeersRequest
-	(*PeersResponse)(nil),    // 4: nethost.v1.PeersResponse
-	(*Peer)(nil),             // 5: nethost.v1.Peer
-	(*RoutesRequest)(nil),    // 6: nethost.v1.RoutesRequest
-	(*RoutesResponse)(nil),   // 7: nethost.v1.RoutesResponse
-	(*Route)(nil),            // 8: nethost.v1.Route
-	(*SessionsRequest)(nil),  // 9: nethost.v1.SessionsRequest
-	(*SessionsResponse)(nil), // 10: nethost.v1.SessionsResponse
-	(*Session)(nil),          // 11: nethost.v1.Session
-	(*Agreement)(nil),        // 12: nethost.v1.Agreement
-	(*ModulesRequest)(nil),   // 13: nethost.v1.ModulesRequest
-	(*ModulesResponse)(nil),  // 14: nethost.v1.ModulesResponse
-	(*Module)(nil),           // 15: nethost.v1.Module
-	(*Rejection)(nil),        // 16: nethost.v1.Rejection
-	(*Target)(nil),           // 17: nethost.v1.Target
-	(*CallRequest)(nil),      // 18: nethost.v1.CallRequest
-	(*CallResponse)(nil),     // 19: nethost.v1.CallResponse
-	(*StreamRequest)(nil),    // 20: nethost.v1.StreamRequest
-	(*Chunk)(nil),            // 21: nethost.v1.Chunk
-	(*WatchRequest)(nil),     // 22: nethost.v1.WatchRequest
-	(*Event)(nil),            // 23: nethost.v1.Event
-	nil,                      // 24: nethost.v1.StatusResponse.DropsEntry
-	nil,                      // 25: nethost.v1.Module.CountersEntry
+	(*Link)(nil),             // 2: nethost.v1.Link
+	(*Dial)(nil),             // 3: nethost.v1.Dial
+	(*PeersRequest)(nil),     // 4: nethost.v1.PeersRequest
+	(*PeersResponse)(nil),    // 5: nethost.v1.PeersResponse
+	(*Peer)(nil),             // 6: nethost.v1.Peer
+	(*RoutesRequest)(nil),    // 7: nethost.v1.RoutesRequest
+	(*RoutesResponse)(nil),   // 8: nethost.v1.RoutesResponse
+	(*Route)(nil),            // 9: nethost.v1.Route
+	(*SessionsRequest)(nil),  // 10: nethost.v1.SessionsRequest
+	(*SessionsResponse)(nil), // 11: nethost.v1.SessionsResponse
+	(*Session)(nil),          // 12: nethost.v1.Session
+	(*Agreement)(nil),        // 13: nethost.v1.Agreement
+	(*ModulesRequest)(nil),   // 14: nethost.v1.ModulesRequest
+	(*ModulesResponse)(nil),  // 15: nethost.v1.ModulesResponse
+	(*Module)(nil),           // 16: nethost.v1.Module
+	(*Rejection)(nil),        // 17: nethost.v1.Rejection
+	(*Target)(nil),           // 18: nethost.v1.Target
+	(*CallRequest)(nil),      // 19: nethost.v1.CallRequest
+	(*CallResponse)(nil),     // 20: nethost.v1.CallResponse
+	(*StreamRequest)(nil),    // 21: nethost.v1.StreamRequest
+	(*Chunk)(nil),            // 22: nethost.v1.Chunk
+	(*WatchRequest)(nil),     // 23: nethost.v1.WatchRequest
+	(*Event)(nil),            // 24: nethost.v1.Event
+	nil,                      // 25: nethost.v1.StatusResponse.DropsEntry
+	nil,                      // 26: nethost.v1.Module.CountersEntry
 }
 var file_sdk_client_nethostv1_nethost_proto_depIdxs = []int32{
-	24, // 0: nethost.v1.StatusResponse.drops:type_name -> nethost.v1.StatusResponse.DropsEntry
-	2,  // 1: nethost.v1.StatusResponse.dials:type_name -> nethost.v1.Dial
-	5,  // 2: nethost.v1.PeersResponse.peers:type_name -> nethost.v1.Peer
-	8,  // 3: nethost.v1.RoutesResponse.routes:type_name -> nethost.v1.Route
-	11, // 4: nethost.v1.SessionsResponse.sessions:type_name -> nethost.v1.Session
-	12, // 5: nethost.v1.Session.ids:type_name -> nethost.v1.Agreement
-	15, // 6: nethost.v1.ModulesResponse.modules:type_name -> nethost.v1.Module
-	16, // 7: nethost.v1.ModulesResponse.rejected:type_name -> nethost.v1.Rejection
-	25, // 8: nethost.v1.Module.counters:type_name -> nethost.v1.Module.CountersEntry
-	17, // 9: nethost.v1.CallRequest.target:type_name -> nethost.v1.Target
-	17, // 10: nethost.v1.StreamRequest.target:type_name -> nethost.v1.Target
-	0,  // 11: nethost.v1.NodeService.Status:input_type -> nethost.v1.StatusRequest
-	3,  // 12: nethost.v1.NodeService.Peers:input_type -> nethost.v1.PeersRequest
-	6,  // 13: nethost.v1.NodeService.Routes:input_type -> nethost.v1.RoutesRequest
-	9,  // 14: nethost.v1.NodeService.Sessions:input_type -> nethost.v1.SessionsRequest
-	13, // 15: nethost.v1.NodeService.Modules:input_type -> nethost.v1.ModulesRequest
-	18, // 16: nethost.v1.NodeService.Call:input_type -> nethost.v1.CallRequest
-	18, // 17: nethost.v1.NodeService.Subscribe:input_type -> nethost.v1.CallRequest
-	20, // 18: nethost.v1.NodeService.Stream:input_type -> nethost.v1.StreamRequest
-	22, // 19: nethost.v1.NodeService.Watch:input_type -> nethost.v1.WatchRequest
-	1,  // 20: nethost.v1.NodeService.Status:output_type -> nethost.v1.StatusResponse
-	4,  // 21: nethost.v1.NodeService.Peers:output_type -> nethost.v1.PeersResponse
-	7,  // 22: nethost.v1.NodeService.Routes:output_type -> nethost.v1.RoutesResponse
-	10, // 23: nethost.v1.NodeService.Sessions:output_type -> nethost.v1.SessionsResponse
-	14, // 24: nethost.v1.NodeService.Modules:output_type -> nethost.v1.ModulesResponse
-	19, // 25: nethost.v1.NodeService.Call:output_type -> nethost.v1.CallResponse
-	21, // 26: nethost.v1.NodeService.Subscribe:output_type -> nethost.v1.Chunk
-	21, // 27: nethost.v1.NodeService.Stream:output_type -> nethost.v1.Chunk
-	23, // 28: nethost.v1.NodeService.Watch:output_type -> nethost.v1.Event
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	25, // 0: nethost.v1.StatusResponse.drops:type_name -> nethost.v1.StatusResponse.DropsEntry
+	3,  // 1: nethost.v1.StatusResponse.dials:type_name -> nethost.v1.Dial
+	2,  // 2: nethost.v1.StatusResponse.link:type_name -> nethost.v1.Link
+	6,  // 3: nethost.v1.PeersResponse.peers:type_name -> nethost.v1.Peer
+	2,  // 4: nethost.v1.PeersResponse.link:type_name -> nethost.v1.Link
+	9,  // 5: nethost.v1.RoutesResponse.routes:type_name -> nethost.v1.Route
+	12, // 6: nethost.v1.SessionsResponse.sessions:type_name -> nethost.v1.Session
+	13, // 7: nethost.v1.Session.ids:type_name -> nethost.v1.Agreement
+	16, // 8: nethost.v1.ModulesResponse.modules:type_name -> nethost.v1.Module
+	17, // 9: nethost.v1.ModulesResponse.rejected:type_name -> nethost.v1.Rejection
+	26, // 10: nethost.v1.Module.counters:type_name -> nethost.v1.Module.CountersEntry
+	18, // 11: nethost.v1.CallRequest.target:type_name -> nethost.v1.Target
+	18, // 12: nethost.v1.StreamRequest.target:type_name -> nethost.v1.Target
+	0,  // 13: nethost.v1.NodeService.Status:input_type -> nethost.v1.StatusRequest
+	4,  // 14: nethost.v1.NodeService.Peers:input_type -> nethost.v1.PeersRequest
+	7,  // 15: nethost.v1.NodeService.Routes:input_type -> nethost.v1.RoutesRequest
+	10, // 16: nethost.v1.NodeService.Sessions:input_type -> nethost.v1.SessionsRequest
+	14, // 17: nethost.v1.NodeService.Modules:input_type -> nethost.v1.ModulesRequest
+	19, // 18: nethost.v1.NodeService.Call:input_type -> nethost.v1.CallRequest
+	19, // 19: nethost.v1.NodeService.Subscribe:input_type -> nethost.v1.CallRequest
+	21, // 20: nethost.v1.NodeService.Stream:input_type -> nethost.v1.StreamRequest
+	23, // 21: nethost.v1.NodeService.Watch:input_type -> nethost.v1.WatchRequest
+	1,  // 22: nethost.v1.NodeService.Status:output_type -> nethost.v1.StatusResponse
+	5,  // 23: nethost.v1.NodeService.Peers:output_type -> nethost.v1.PeersResponse
+	8,  // 24: nethost.v1.NodeService.Routes:output_type -> nethost.v1.RoutesResponse
+	11, // 25: nethost.v1.NodeService.Sessions:output_type -> nethost.v1.SessionsResponse
+	15, // 26: nethost.v1.NodeService.Modules:output_type -> nethost.v1.ModulesResponse
+	20, // 27: nethost.v1.NodeService.Call:output_type -> nethost.v1.CallResponse
+	22, // 28: nethost.v1.NodeService.Subscribe:output_type -> nethost.v1.Chunk
+	22, // 29: nethost.v1.NodeService.Stream:output_type -> nethost.v1.Chunk
+	24, // 30: nethost.v1.NodeService.Watch:output_type -> nethost.v1.Event
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_sdk_client_nethostv1_nethost_proto_init() }
@@ -1948,7 +2072,7 @@ func file_sdk_client_nethostv1_nethost_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_client_nethostv1_nethost_proto_rawDesc), len(file_sdk_client_nethostv1_nethost_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
