@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"nethost/host/identity"
 	"nethost/host/link"
 	"nethost/host/module"
@@ -50,6 +52,12 @@ type Config struct {
 	Log *slog.Logger
 	// Entropy gives random bytes. Default crypto/rand.
 	Entropy io.Reader
+}
+
+// fastAES reports whether the processor has instructions for AES-GCM.
+func fastAES() bool {
+	return cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ && cpu.X86.HasSSSE3 || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL ||
+		cpu.S390X.HasAES && cpu.S390X.HasGHASH
 }
 
 func (c *Config) fill() error {

@@ -18,6 +18,9 @@ type Config struct {
 	Static *identity.Static
 	// NetworkKey admits to the network. Required.
 	NetworkKey identity.NetworkKey
+	// AES says that this machine has instructions for AES-256-GCM: see
+	// session.LocalConfig.
+	AES bool
 	// Entropy gives random bytes. Required. The kernel reads it only inside
 	// New and Step.
 	Entropy io.Reader

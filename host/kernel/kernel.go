@@ -60,7 +60,7 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
 		Interval: cfg.WaveInterval, RelayOff: cfg.NoRelay}, now)
 	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
-		PSK: cfg.NetworkKey[:], MinVersion: wire.Version, MaxVersion: wire.Version})
+		PSK: cfg.NetworkKey[:], AES: cfg.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
 	if err != nil {
 		return nil, err
 	}

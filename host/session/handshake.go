@@ -282,7 +282,7 @@ func (h *Handshake) end() {
 // finish makes the session; send and receive are the cipher states of our
 // direction and of the peer's.
 func (h *Handshake) finish(p *proof, version uint8, send, receive *noise.CipherState, now time.Duration) *Session {
-	s := newSession(send.UnsafeKey(), receive.UnsafeKey())
+	s := newSession(send.UnsafeKey(), receive.UnsafeKey(), h.local.ciphers&p.ciphers&cipherAES != 0)
 	s.peer, s.rid, s.incarnation, s.version = p.id, identity.RIDOf(p.id), p.incarnation, version
 	s.local, s.remote, s.initiator, s.born = h.index, h.peerIndex, h.initiator, now
 	h.end()

@@ -36,6 +36,10 @@ type LocalConfig struct {
 	PSK []byte
 	// PSKID names PSK in the envelope; 0 is the network key.
 	PSKID uint64
+	// AES says that this machine is faster at AES-256-GCM than at
+	// ChaCha20-Poly1305, because its processor has instructions for it. Where both
+	// ends say so, session packets are sealed with it.
+	AES bool
 	// MinVersion and MaxVersion bound the protocol versions spoken here. 0 is
 	// wire.Version.
 	MinVersion, MaxVersion uint8
@@ -55,6 +59,7 @@ type Local struct {
 	psk      [32]byte
 	pskID    uint64
 	min, max uint8
+	ciphers  uint8
 	floor    func(sdk.NodeID) uint64
 	// Keys of mac1 for messages to us: to an unknown RID, and to ours.
 	macAny, macOwn [32]byte
@@ -74,6 +79,9 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	}
 	l := &Local{key: c.Key, static: c.Static, id: c.Key.ID(), psk: [32]byte(c.PSK), pskID: c.PSKID,
 		min: c.MinVersion, max: c.MaxVersion, floor: c.MinIncarnation}
+	if c.AES {
+		l.ciphers = cipherAES
+	}
 	if l.min == 0 {
 		l.min = wire.Version
 	}

@@ -12,7 +12,7 @@ import (
 // Sizes of the sealed payloads and of the noise bytes around them (S3).
 const (
 	keySize    = 32
-	proofSize  = 110 // payload of m2 and m3
+	proofSize  = 111 // payload of m2 and m3
 	m2Size     = keySize + (keySize + wire.TagSize) + (proofSize + wire.TagSize)
 	m3Size     = (keySize + wire.TagSize) + (proofSize + wire.TagSize)
 	m1Size     = m2Size                          // padded, so that an answer is never the larger
@@ -49,14 +49,18 @@ type proof struct {
 	incarnation uint64
 	index       uint32 // the sender's, again: sealed, where the envelope's is not
 	min, max    uint8
+	ciphers     uint8
 }
+
+// cipherAES is the bit of ciphers that stands for AES-256-GCM (S3.3).
+const cipherAES = 1
 
 func (l *Local) appendProof(b []byte, index uint32) []byte {
 	b = append(b, l.id[:]...)
 	b = append(b, l.static.Sig[:]...)
 	b = binary.LittleEndian.AppendUint64(b, l.static.Incarnation)
 	b = binary.LittleEndian.AppendUint32(b, index)
-	return append(b, l.min, l.max)
+	return append(b, l.min, l.max, l.ciphers)
 }
 
 func parseProof(b []byte) (p proof, ok bool) {
@@ -67,7 +71,7 @@ func parseProof(b []byte) (p proof, ok bool) {
 	p.sig = [64]byte(b[32:])
 	p.incarnation = binary.LittleEndian.Uint64(b[96:])
 	p.index = binary.LittleEndian.Uint32(b[104:])
-	p.min, p.max = b[108], b[109]
+	p.min, p.max, p.ciphers = b[108], b[109], b[110]
 	return p, true
 }
 

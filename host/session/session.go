@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"encoding/binary"
@@ -63,6 +64,7 @@ type Session struct {
 	incarnation   uint64
 	local, remote uint32
 	version       uint8
+	aes           bool
 	initiator     bool
 	expired       bool
 	born          time.Duration
@@ -77,22 +79,34 @@ type Session struct {
 	nonce [chacha20poly1305.NonceSize]byte
 }
 
-func newSession(send, receive [32]byte) *Session {
-	s := &Session{packets: newWindow(ReplayWindow), links: newWindow(LinkWindow)}
-	s.send, s.sendHop = deriveKeys(send)
-	s.receive, s.receiveHop = deriveKeys(receive)
+func newSession(send, receive [32]byte, aes bool) *Session {
+	s := &Session{aes: aes, packets: newWindow(ReplayWindow), links: newWindow(LinkWindow)}
+	s.send, s.sendHop = deriveKeys(send, aes)
+	s.receive, s.receiveHop = deriveKeys(receive, aes)
 	return s
 }
 
 // deriveKeys makes the two keys of a direction from that direction's Split key
 // (S5.1). They come from nothing else: the handshake hash is known to every relay
 // that holds the network key.
-func deriveKeys(split [32]byte) (cipher.AEAD, hopKey) {
-	aead, err := chacha20poly1305.New(expand(split, "nethost v1 aead", 32))
+func deriveKeys(split [32]byte, aes bool) (cipher.AEAD, hopKey) {
+	key := expand(split, "nethost v1 aead", 32)
+	aead, err := chacha20poly1305.New(key)
+	if aes {
+		aead, err = newGCM(key)
+	}
 	if err != nil { // a key of 32 bytes is always good
 		panic(err)
 	}
 	return aead, newHopKey(expand(split, "nethost v1 hop", hopKeySize))
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 func expand(split [32]byte, label string, size int) []byte {
@@ -127,6 +141,14 @@ func (s *Session) Incarnation() uint64 { return s.incarnation }
 
 // Version is the protocol version agreed on.
 func (s *Session) Version() uint8 { return s.version }
+
+// Cipher names what session packets are sealed with.
+func (s *Session) Cipher() string {
+	if s.aes {
+		return "AES-256-GCM"
+	}
+	return "ChaCha20-Poly1305"
+}
 
 // LocalIndex is the session index in packets to us.
 func (s *Session) LocalIndex() uint32 { return s.local }

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nethost/host/wire"
+	"nethost/sdk"
 )
 
 func TestPackets(t *testing.T) {
@@ -29,6 +30,28 @@ func TestPackets(t *testing.T) {
 	sealed, _, ok := a.Seal(small[:len(small):len(small)], wire.LocalSize)
 	if plain, _, v := b.Open(sealed, wire.LocalSize); !ok || v != OK || string(plain) != "tight" {
 		t.Errorf("tight buffer: %v %q", v, plain)
+	}
+}
+
+// S5.2: AES-256-GCM where both ends are fast at it, and then all of the above too.
+func TestCiphers(t *testing.T) {
+	for i, want := range []string{"ChaCha20-Poly1305", "ChaCha20-Poly1305", "ChaCha20-Poly1305", "AES-256-GCM"} {
+		ca, cb := config(1), config(2)
+		ca.AES, cb.AES = i&1 != 0, i&2 != 0
+		x := start(t, ca, cb, sdk.NodeID{}, 0).finish(t)
+		if x.sa.Cipher() != want || x.sb.Cipher() != want {
+			t.Errorf("AES %v and %v: %s and %s, want %s", ca.AES, cb.AES, x.sa.Cipher(), x.sb.Cipher(), want)
+		}
+		carries(t, x.sa, x.sb)
+		carries(t, x.sb, x.sa)
+		pkt := seal(t, x.sa, wire.LocalSize, "hello")
+		for i := range 8 * len(pkt) {
+			bad := bytes.Clone(pkt)
+			bad[i/8] ^= 1 << (i % 8)
+			if _, _, v := x.sb.Open(bad, wire.LocalSize); v == OK {
+				t.Fatalf("%s: accepted with bit %d flipped", want, i)
+			}
+		}
 	}
 }
 
@@ -360,15 +383,22 @@ func TestVerdictText(t *testing.T) {
 }
 
 func BenchmarkSealOpen1K(b *testing.B) {
-	s, r := pair(b)
-	pkt := make([]byte, 2+12+1024, 2048)
-	pkt[0] = 1 << 6
-	b.SetBytes(1024)
-	for b.Loop() {
-		sealed, _, _ := s.Seal(pkt, wire.LocalSize)
-		if _, _, v := r.Open(sealed, wire.LocalSize); v != OK {
-			b.Fatal(v)
-		}
+	for _, aes := range []bool{false, true} {
+		ca, cb := config(1), config(2)
+		ca.AES, cb.AES = aes, aes
+		x := start(b, ca, cb, sdk.NodeID{}, 0).finish(b)
+		b.Run(x.sa.Cipher(), func(b *testing.B) {
+			pkt := make([]byte, 2+12+1024, 2048)
+			pkt[0] = 1 << 6
+			b.SetBytes(1024)
+			b.ReportAllocs()
+			for b.Loop() {
+				sealed, _, _ := x.sa.Seal(pkt, wire.LocalSize)
+				if _, _, v := x.sb.Open(sealed, wire.LocalSize); v != OK {
+					b.Fatal(v)
+				}
+			}
+		})
 	}
 }
 
