@@ -233,6 +233,8 @@ func benchPeerCommand() *cobra.Command {
 			}
 		case "udp":
 			return echoUDP(a[1])
+		case "reflect":
+			return reflectTrains(a[1])
 		}
 		return usageError{fmt.Errorf("no peer of kind %q", a[0])}
 	}}

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -66,12 +65,12 @@ func benchRoundTrips(ctx context.Context, env *benchEnv) error {
 		{"1 KiB round trip, direct, two processes", "plain UDP, two processes", udpX, 1.5, nil, sdk.NodeID{}, true},
 	} {
 		if c.process {
-			p, id, stop, err := childNode(ctx, env, network)
+			far, err := startChild(ctx, env, network)
 			if err != nil {
 				return err
 			}
-			defer stop()
-			c.peers, c.to = []host.PeerAddr{p}, id
+			defer far.stop()
+			c.peers, c.to = []host.PeerAddr{far.peer}, far.peer.Node
 		}
 		a, err := embed(ctx, network, c.peers)
 		if err != nil {
@@ -108,12 +107,17 @@ func (e embedded) peer() host.PeerAddr { return host.PeerAddr{Addr: e.addr, Node
 
 // embed runs a host with echo compiled in until ctx ends.
 func embed(ctx context.Context, network identity.NetworkKey, peers []host.PeerAddr) (embedded, error) {
-	var seed [32]byte
-	if _, err := io.ReadFull(rand.Reader, seed[:]); err != nil {
-		return embedded{}, err
-	}
 	l, err := link.ListenUDP(loopback, link.UDPOptions{})
 	if err != nil {
+		return embedded{}, err
+	}
+	return embedOn(ctx, l, network, peers)
+}
+
+// embedOn does so on a link, which it closes in the end.
+func embedOn(ctx context.Context, l link.Link, network identity.NetworkKey, peers []host.PeerAddr) (embedded, error) {
+	var seed [32]byte
+	if _, err := io.ReadFull(rand.Reader, seed[:]); err != nil {
 		return embedded{}, err
 	}
 	opts := module.Options{Core: coreModules, Builtin: builtin.All()}
@@ -127,34 +131,42 @@ func embed(ctx context.Context, network identity.NetworkKey, peers []host.PeerAd
 	return embedded{h, l.LocalAddr()}, nil
 }
 
-// childNode runs a node with echo in a process of its own.
-func childNode(ctx context.Context, env *benchEnv, network identity.NetworkKey) (host.PeerAddr, sdk.NodeID, func(), error) {
-	data := filepath.Join(env.dir, "child")
-	keyPath := filepath.Join(env.dir, "network.key")
-	fail := func(err error) (host.PeerAddr, sdk.NodeID, func(), error) {
-		return host.PeerAddr{}, sdk.NodeID{}, nil, err
+// child is a node in a process of its own.
+type child struct {
+	peer host.PeerAddr
+	pid  int
+	stop func() // also removes what it left on disk
+}
+
+// startChild runs a node with echo, with variables added to its environment.
+func startChild(ctx context.Context, env *benchEnv, network identity.NetworkKey, vars ...string) (c child, err error) {
+	dir, err := os.MkdirTemp(env.dir, "child")
+	if err != nil {
+		return c, err
 	}
+	keyPath, data := filepath.Join(dir, "network.key"), filepath.Join(dir, "data")
 	if err := writeNew(keyPath, network.Text()+"\n", 0o600); err != nil {
-		return fail(err)
+		return c, err
 	}
 	text, err := initNode(data, keyPath)
 	if err != nil {
-		return fail(err)
+		return c, err
 	}
-	id, err := sdk.ParseNodeID(text)
-	if err != nil {
-		return fail(err)
+	if c.peer.Node, err = sdk.ParseNodeID(text); err != nil {
+		return c, err
 	}
-	d := &demo{exe: env.exe, dir: env.dir}
+	d := &demo{exe: env.exe, dir: dir, env: vars}
 	n := &demoNode{name: "child", data: data}
 	if err := d.launch(ctx, n, 1, 0, "--builtin", "echo"); err != nil {
-		return fail(err)
+		return c, err
 	}
-	addr, err := netip.ParseAddrPort(n.addr)
-	if err != nil {
-		return fail(err)
+	c.pid = n.cmd.Process.Pid
+	c.stop = func() {
+		d.stop(n)
+		os.RemoveAll(dir)
 	}
-	return host.PeerAddr{Addr: addr, Node: id}, id, func() { d.stop(n) }, nil
+	c.peer.Addr, err = netip.ParseAddrPort(n.addr)
+	return c, err
 }
 
 // streamTrips measures 1 KiB there and back on one open stream.
@@ -197,21 +209,13 @@ func unaryTrips(ctx context.Context, a embedded, to sdk.NodeID) (float64, error)
 func plainUDP(ctx context.Context, env *benchEnv, relayed, process bool) (float64, error) {
 	var target string
 	if process {
-		child := exec.CommandContext(ctx, env.exe, "bench", "peer", "udp", "127.0.0.1:0")
-		child.SysProcAttr = dieWithParent()
-		out, err := child.StdoutPipe()
+		addr, child, err := startPeer(ctx, env, "udp", "127.0.0.1:0")
 		if err != nil {
-			return 0, err
-		}
-		if err := child.Start(); err != nil {
 			return 0, err
 		}
 		defer child.Wait()
 		defer child.Process.Kill()
-		if target, err = bufio.NewReader(out).ReadString('\n'); err != nil {
-			return 0, err
-		}
-		target = strings.TrimSpace(target)
+		target = addr.String()
 	} else {
 		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
 		if err != nil {

@@ -62,6 +62,7 @@ type demo struct {
 	out                     io.Writer
 	colour                  bool
 	start                   time.Time
+	env                     []string // added to that of the nodes
 	nodes                   []*demoNode
 }
 

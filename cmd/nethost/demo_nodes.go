@@ -44,6 +44,7 @@ func (d *demo) launch(ctx context.Context, n *demoNode, modules, peers int, extr
 	}
 	a := append([]string{"run", "--data", n.data, "--listen", "127.0.0.1:0"}, extra...)
 	n.log, n.cmd, n.done = log, exec.Command(d.exe, append(a, "--dev")...), make(chan struct{})
+	n.cmd.Env = append(os.Environ(), d.env...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = dieWithParent()
 	if err := n.cmd.Start(); err != nil {
