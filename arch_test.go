@@ -78,7 +78,7 @@ var floors = []struct {
 	floor  int
 }{
 	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/sdktest", 2}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
-	{"registry", 1}, {"host/link", 2}, {"host/internal", 0},
+	{"registry", 1}, {"host/link", 2}, {"host/internal", 2},
 	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/store", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
 	{"host/kernel", 4}, {"host/sim", 7}, {"host", 6},

@@ -19,10 +19,11 @@ import (
 
 // Host is a running node. All methods are safe for concurrent use.
 type Host struct {
-	cfg   Config
-	start time.Time
-	mods  *module.Manager
-	jobs  chan *kernel.Job
+	cfg    Config
+	start  time.Time
+	mods   *module.Manager
+	jobs   chan *kernel.Job
+	outbox *outbox
 
 	mu    sync.Mutex // guards everything below
 	k     *kernel.Kernel
@@ -54,7 +55,7 @@ func New(cfg Config) (*Host, error) {
 	if _, err := io.ReadFull(cfg.Entropy, seed[:]); err != nil {
 		return nil, errors.Join(errors.New("host: entropy source failed"), err)
 	}
-	h := &Host{cfg: cfg, start: time.Now(), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
+	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
 		apps: map[uint64]*Stream{}, watch: map[chan kernel.Trace]struct{}{}, armed: never}
 	var names []string
 	for _, s := range cfg.Modules {
@@ -93,6 +94,7 @@ func (h *Host) Run(ctx context.Context) error {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() { h.work(stop) })
 	}
+	wg.Go(func() { h.write(stop) })
 	if src, ok := h.cfg.Link.(link.ErrorSource); ok {
 		src.OnRejection(func(r link.Rejection) {
 			h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InLinkError, From: r.To, Datagram: r.Quote} })

@@ -30,6 +30,7 @@ func (h *Host) stepLocked() {
 		return
 	}
 	now := h.Now()
+	h.in.Busy = h.outbox.active.Load()
 	h.k.Step(now, &h.in, &h.out)
 	h.flush()
 	for range 8 {
@@ -61,8 +62,7 @@ func (h *Host) tick() {
 // flush does what a Step wanted done, while its slices are valid.
 func (h *Host) flush() {
 	if len(h.out.Datagrams) > 0 {
-		// An error is lost datagrams, which the protocol survives.
-		_ = h.cfg.Link.Write(h.out.Datagrams)
+		h.send(h.out.Datagrams)
 	}
 	for i := range h.out.Deliveries {
 		d := &h.out.Deliveries[i]

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"nethost/host/internal/ring"
 	"nethost/host/kernel"
 	"nethost/host/link"
 	"nethost/host/module"
@@ -28,6 +29,7 @@ type Snapshot struct {
 	Manifest    registry.Manifest
 	Modules     []module.Info
 	Link        link.Stats // Mode "" when the link keeps none
+	Outbox      ring.Stats // datagrams that wait for the network, or waited too long
 }
 
 // Route is a route with its next hops named.
@@ -46,6 +48,7 @@ func (h *Host) Snapshot() Snapshot {
 	s := Snapshot{Node: h.k.Self(), Incarnation: h.cfg.Incarnation, Addr: h.cfg.Link.LocalAddr(), Uptime: now,
 		Relay: !h.cfg.NoRelay, Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
 		Manifest: h.k.Manifest(), Modules: mods}
+	s.Outbox = h.outbox.stats()
 	if src, ok := h.cfg.Link.(link.StatsSource); ok {
 		s.Link = src.Stats()
 	}

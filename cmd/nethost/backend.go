@@ -122,6 +122,11 @@ func (b *backend) Status() *v1.StatusResponse {
 			r.Drops[name] = n
 		}
 	})
+	for name, n := range map[string]uint64{"queue_late": s.Outbox.Late, "queue_overflow": s.Outbox.Overflow} {
+		if n > 0 {
+			r.Drops[name] = n
+		}
+	}
 	for _, d := range s.Dials {
 		dial := &v1.Dial{Addr: d.Addr.String(), Error: d.Error}
 		if !d.Node.IsZero() {

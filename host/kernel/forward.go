@@ -38,6 +38,9 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 		r.next.lastRelay = k.now
 	}
 	wire.SetTTL(b, h.TTL-1)
+	if k.busy {
+		wire.MarkCongested(b)
+	}
 	if !r.next.cur.SignHop(b) {
 		k.drop(DropExpired)
 		return

@@ -39,6 +39,7 @@ type Input struct {
 	Datagram []byte
 	From     netip.AddrPort
 	Trains   []wire.Train
+	Busy     bool // datagrams wait for the network: relayed ones get the congestion mark
 	Job      *Job
 	Slot     int
 	Effects  []sdk.Effect

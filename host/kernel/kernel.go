@@ -45,6 +45,7 @@ type Kernel struct {
 	timers timers
 	jobs   int
 	down   bool
+	busy   bool // Input.Busy
 
 	counters Counters
 }
@@ -77,7 +78,7 @@ func (k *Kernel) Self() sdk.NodeID { return k.self }
 // with everything the node wants done. out is reset first.
 func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	out.reset()
-	k.now, k.out = now, out
+	k.now, k.out, k.busy = now, out, in.Busy
 	switch in.Kind {
 	case InTick:
 	case InDatagram:

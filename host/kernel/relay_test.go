@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nethost/host/route"
+	"nethost/host/session"
 	"nethost/host/wire"
 	"nethost/sdk"
 )
@@ -78,6 +79,26 @@ func TestHopLimit(t *testing.T) {
 	l.step(1, Input{Kind: InDatagram, Datagram: b, From: addrOf(0)})
 	if r.counters.Drops[DropTTL] != 1 {
 		t.Errorf("%+v", r.counters.Drops)
+	}
+}
+
+// TestCongestionMark: a relay whose network is busy says so in what it forwards, and
+// nobody after it takes that back (wire W2.5).
+func TestCongestionMark(t *testing.T) {
+	l := relayed(t)
+	a, r, b := l.k[0], l.k[1], l.k[2]
+	for _, busy := range []bool{false, true} {
+		for _, marked := range []bool{false, true} {
+			pkt := wire.AppendHop(nil, wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: 9, Dest: b.rid, Congested: marked})
+			pkt = append(pkt, make([]byte, 60)...)
+			a.peers[r.self].cur.SignHop(pkt)
+			var out Output
+			r.Step(l.now, &Input{Kind: InDatagram, Datagram: pkt, From: addrOf(0), Busy: busy}, &out)
+			h, _, ok := wire.ParseHop(pkt)
+			if !ok || h.TTL != 8 || h.Congested != (busy || marked) || b.peers[r.self].cur.CheckHop(pkt, &h) != session.OK {
+				t.Errorf("busy %v, marked %v: sent on as %+v", busy, marked, h)
+			}
+		}
 	}
 }
 

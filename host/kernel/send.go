@@ -89,6 +89,7 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 	if len(filled) == len(b) {
 		return false
 	}
+	filled[0] |= uint8(p.mux.PacketClass()) // before Seal: it covers a local frame
 	pkt, counter, ok := p.cur.Seal(filled, hop)
 	if !ok || via != p && !via.cur.SignHop(pkt) {
 		k.drop(DropExpired)

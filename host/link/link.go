@@ -30,6 +30,14 @@ type Link interface {
 	Close() error
 }
 
+// Backpressure is implemented by links that can say that the network is busy
+// instead of waiting for it.
+type Backpressure interface {
+	// TryWrite is Write, but gives back, appended to unsent, what the network
+	// could not take at once. Their bytes are those of trains.
+	TryWrite(trains, unsent []Train) ([]Train, error)
+}
+
 // Stats are what a link can tell of itself.
 type Stats struct {
 	// Mode is how datagrams pass the system: "gso" in trains, "mmsg" many a

@@ -65,6 +65,8 @@ type mmsg struct {
 	niovs  int
 	sent   int
 	werr   syscall.Errno
+	nowait bool    // EAGAIN is an answer
+	unsent []Train // what could not go at once
 	wcall  func(fd uintptr) bool
 }
 

@@ -29,6 +29,20 @@ type outgoing struct {
 func (m *mmsg) write(trains []Train) (failed error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.writeLocked(trains)
+}
+
+func (m *mmsg) tryWrite(trains, unsent []Train) ([]Train, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nowait, m.unsent = true, unsent
+	err := m.writeLocked(trains)
+	unsent = m.unsent
+	m.nowait, m.unsent = false, nil
+	return unsent, err
+}
+
+func (m *mmsg) writeLocked(trains []Train) (failed error) {
 	m.nmsgs, m.niovs = 0, 0
 	for _, t := range trains {
 		size := t.Segment
@@ -160,6 +174,9 @@ func (m *mmsg) flush() (failed error) {
 		}
 		o := &m.wouts[m.sent]
 		switch {
+		case m.nowait && (m.werr == unix.EAGAIN || m.werr == unix.ENOBUFS):
+			m.giveBack()
+			continue
 		case o.count > 1 && m.tooMuch(m.werr):
 			// Once more, in pieces: whatever the system has against trains, it
 			// must not cost a packet.
@@ -179,6 +196,17 @@ func (m *mmsg) flush() (failed error) {
 	}
 	m.nmsgs, m.niovs = 0, 0
 	return failed
+}
+
+// giveBack puts the messages that were not sent into unsent.
+func (m *mmsg) giveBack() {
+	for ; m.sent < m.nmsgs; m.sent++ {
+		o := &m.wouts[m.sent]
+		m.u.counts.out.Add(-uint64(o.count))
+		for _, v := range m.wiovs[o.iov : o.iov+o.pieces] {
+			m.unsent = append(m.unsent, Train{Addr: o.addr, Bytes: unsafe.Slice(v.Base, int(v.Len)), Segment: o.segment})
+		}
+	}
 }
 
 // tooMuch reports whether a train failed because it is one. EIO is the device's
@@ -236,7 +264,10 @@ func (m *mmsg) send(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			return false
+			if !m.nowait {
+				return false
+			}
+			m.werr = errno
 		case 0:
 			m.sent += int(n)
 		default:

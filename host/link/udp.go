@@ -47,6 +47,8 @@ var (
 	_ Link        = (*UDP)(nil)
 	_ ErrorSource = (*UDP)(nil)
 	_ StatsSource = (*UDP)(nil)
+
+	_ Backpressure = (*UDP)(nil)
 )
 
 // counts are the numbers behind Stats.
@@ -58,6 +60,7 @@ type batch interface {
 	// belong to an earlier datagram.
 	read(trains []Train) (int, error)
 	write(trains []Train) error
+	tryWrite(trains, unsent []Train) ([]Train, error)
 	mode() (mode, note string)
 }
 
@@ -179,6 +182,14 @@ func (u *UDP) Write(trains []Train) error {
 		}
 	}
 	return failed
+}
+
+// TryWrite implements Backpressure. Without batches it waits all the same.
+func (u *UDP) TryWrite(trains, unsent []Train) ([]Train, error) {
+	if u.batch != nil {
+		return u.batch.tryWrite(trains, unsent)
+	}
+	return unsent, u.Write(trains)
 }
 
 // writeEach sends a train datagram by datagram.

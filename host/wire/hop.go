@@ -95,6 +95,13 @@ func AppendHop(b []byte, h Hop) []byte {
 // else: all a relay changes beside the link's own fields.
 func SetTTL(b []byte, ttl uint8) { b[1] = b[1]&^0x3f | ttl&0x3f }
 
+// MarkCongested sets the congestion mark of the forward frame at the start of b
+// (W2.5): a relay does before it signs the frame.
+func MarkCongested(b []byte) { b[1] |= 0x40 }
+
+// IsBulk reports whether the hop frame at the start of b names the bulk class.
+func IsBulk(b []byte) bool { return len(b) > 0 && b[0]&7 != 0 }
+
 // IsHandshake reports whether what follows a hop frame is a handshake envelope:
 // session index 0 (W4.1).
 func IsHandshake(b []byte) bool { return len(b) >= 4 && binary.LittleEndian.Uint32(b) == 0 }
