@@ -145,3 +145,9 @@ func (e *benchEnv) reaches(metric string, v float64, unit, baseline string, base
 	e.emit(measurement{Bench: e.name, Metric: metric, Value: v, Unit: unit, Baseline: baseline, BaselineValue: base,
 		Ratio: r, Target: target, AtLeast: true, Pass: target == 0 || r >= target})
 }
+
+// median of figures, which it sorts.
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}

@@ -235,6 +235,8 @@ func benchPeerCommand() *cobra.Command {
 			return echoUDP(a[1])
 		case "reflect":
 			return reflectTrains(a[1])
+		case "flood":
+			return flood(a[1])
 		}
 		return usageError{fmt.Errorf("no peer of kind %q", a[0])}
 	}}

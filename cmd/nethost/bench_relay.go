@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,9 +34,8 @@ const (
 // The baseline is a process that reads trains and sends them on as they are.
 func benchRelay(ctx context.Context, env *benchEnv) error {
 	rates := map[string][]float64{}
-	modes := []string{"reflector", "auto", "off"}
 	for range 3 {
-		for _, mode := range modes {
+		for _, mode := range []string{"reflector", "auto", "off"} {
 			rate, err := relayRate(ctx, env, mode)
 			if err != nil {
 				return fmt.Errorf("relay with gso %s: %w", mode, err)
@@ -45,12 +43,9 @@ func benchRelay(ctx context.Context, env *benchEnv) error {
 			rates[mode] = append(rates[mode], rate)
 		}
 	}
-	median := func(mode string) float64 {
-		slices.Sort(rates[mode])
-		return rates[mode][len(rates[mode])/2]
-	}
-	env.reaches("relay, 1 KiB, one next hop", median("auto")/1e3, "k packets a CPU second", "bare GSO reflector", median("reflector")/1e3, 0.70)
-	env.reaches("relay, 1 KiB, one next hop", median("auto")/1e3, "k packets a CPU second", "the same, link.gso = off", median("off")/1e3, 6)
+	ours := median(rates["auto"]) / 1e3
+	env.reaches("relay, 1 KiB, one next hop", ours, "k packets a CPU second", "bare GSO reflector", median(rates["reflector"])/1e3, 0.70)
+	env.reaches("relay, 1 KiB, one next hop", ours, "k packets a CPU second", "the same, link.gso = off", median(rates["off"])/1e3, 6)
 	return nil
 }
 

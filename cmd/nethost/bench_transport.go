@@ -4,5 +4,10 @@ import "context"
 
 // benchTransport measures the wire against raw sockets on this machine.
 func benchTransport(ctx context.Context, env *benchEnv) error {
-	return benchRelay(ctx, env)
+	for _, run := range []func(context.Context, *benchEnv) error{benchRelay, benchFlood} {
+		if err := run(ctx, env); err != nil {
+			return err
+		}
+	}
+	return nil
 }
