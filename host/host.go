@@ -42,9 +42,9 @@ type Host struct {
 // ErrClosed is returned by calls on a host that has ended.
 var ErrClosed = errors.New("host: closed")
 
-// readTrains is how many trains one read of the link may bring: more keep the lock
-// for longer, fewer cost more system calls.
-const readTrains = 8
+// readTrains is how many trains one read of the link may bring: the link knows how
+// many are good for it.
+const readTrains = 64
 
 // New makes a node. Nothing runs before Run.
 func New(cfg Config) (*Host, error) {

@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	// readTrains is how many trains one system call brings. Four give nearly all
-	// of the gain; the buffers are touched only as far as they are used.
-	readTrains = 8
-	bufferSize = 64 << 10
+	// readTrains is how many trains one system call brings, and readSingles how
+	// many datagrams where there are no trains. The buffers, each as large as what
+	// a socket can give, are touched only as far as they are used.
+	readTrains  = 8
+	readSingles = 64
+	bufferSize  = 64 << 10
 	// writeMessages and writePieces bound one system call for sending.
 	writeMessages = 64
 	writePieces   = 256
@@ -45,11 +47,12 @@ type mmsg struct {
 	note atomic.Pointer[string]
 
 	// The reader's.
-	rmsgs  [readTrains]mmsghdr
-	riovs  [readTrains]unix.Iovec
-	rnames [readTrains]unix.RawSockaddrInet6
-	rctl   [readTrains][controlSize]byte
-	rbufs  [readTrains][]byte
+	rmsgs  [readSingles]mmsghdr
+	riovs  [readSingles]unix.Iovec
+	rnames [readSingles]unix.RawSockaddrInet6
+	rctl   [readSingles][controlSize]byte
+	rbufs  [readSingles][]byte
+	batch  int // how many of them are used
 	rn     int
 	rwant  int
 	rerr   syscall.Errno
@@ -97,7 +100,11 @@ func (u *UDP) setupBatch(raw syscall.RawConn, gso GSO) error {
 	case gso == GSOOff:
 		m.say(`link.gso = "off"`)
 	}
-	for i := range m.rmsgs {
+	m.batch = readSingles
+	if m.gro {
+		m.batch = readTrains
+	}
+	for i := range m.batch {
 		m.rbufs[i] = make([]byte, bufferSize)
 		m.riovs[i].Base = &m.rbufs[i][0]
 		m.riovs[i].SetLen(bufferSize)
@@ -145,7 +152,7 @@ func (m *mmsg) recv(fd uintptr) bool {
 }
 
 func (m *mmsg) read(trains []Train) (int, error) {
-	m.rwant = min(len(trains), readTrains)
+	m.rwant = min(len(trains), m.batch)
 	if err := m.raw.Read(m.rcall); err != nil {
 		return 0, err
 	}
