@@ -53,48 +53,71 @@ func benchRelay(ctx context.Context, env *benchEnv) error {
 func relayRate(ctx context.Context, env *benchEnv, mode string) (perCPUSecond float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if mode != "reflector" {
+		f, far, err := relayNode(ctx, env, "NETHOST_LINK__GSO="+mode)
+		if err != nil {
+			return 0, err
+		}
+		defer far.stop()
+		defer f.link.Close()
+		return f.run(far.pid)
+	}
+	f, err := newFeeder()
+	if err != nil {
+		return 0, err
+	}
+	defer f.link.Close()
+	defer f.sink.Close()
+	go drain(f.sink)
+	addr, peer, err := startPeer(ctx, env, "reflect", f.sink.LocalAddr().String())
+	if err != nil {
+		return 0, err
+	}
+	defer peer.Wait()
+	defer peer.Process.Kill()
+	f.to = addr
+	return f.run(peer.Process.Pid)
+}
+
+func newFeeder() (*feeder, error) {
 	feed, err := link.ListenUDP(loopback, link.UDPOptions{})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer feed.Close()
 	udp, err := link.ListenUDP(loopback, link.UDPOptions{})
 	if err != nil {
-		return 0, err
+		feed.Close()
+		return nil, err
 	}
-	sink := &sinkLink{UDP: udp}
-	f := &feeder{link: feed, sink: sink}
-	var pid int
-	if mode == "reflector" {
-		defer udp.Close()
-		go drain(sink)
-		addr, child, err := startPeer(ctx, env, "reflect", sink.LocalAddr().String())
-		if err != nil {
-			return 0, err
-		}
-		defer child.Wait()
-		defer child.Process.Kill()
-		f.to, pid = addr, child.Process.Pid
-	} else {
-		network, err := randomNetworkKey()
-		if err != nil {
-			return 0, err
-		}
-		child, err := startChild(ctx, env, network, "NETHOST_LINK__GSO="+mode)
-		if err != nil {
-			return 0, err
-		}
-		defer child.stop()
-		far, err := embedOn(ctx, sink, network, []host.PeerAddr{child.peer})
-		if err != nil {
-			return 0, err
-		}
-		f.to, f.dest, pid = child.peer.Addr, identity.RIDOf(far.Self()), child.pid
-		if f.sess, err = handshake(feed, network, child.peer); err != nil {
-			return 0, err
-		}
+	return &feeder{link: feed, sink: &sinkLink{UDP: udp}}, nil
+}
+
+// relayNode starts a node, and makes a feeder and a sink its neighbours. The sink's
+// socket is closed when ctx ends.
+func relayNode(ctx context.Context, env *benchEnv, vars ...string) (*feeder, child, error) {
+	network, err := randomNetworkKey()
+	if err != nil {
+		return nil, child{}, err
 	}
-	return f.run(pid)
+	far, err := startChild(ctx, env, network, vars...)
+	if err != nil {
+		return nil, far, err
+	}
+	f, err := newFeeder()
+	if err != nil {
+		far.stop()
+		return nil, far, err
+	}
+	end, err := embedOn(ctx, f.sink, network, []host.PeerAddr{far.peer})
+	if err == nil {
+		f.to, f.dest = far.peer.Addr, identity.RIDOf(end.Self())
+		f.sess, err = handshake(f.link, network, far.peer)
+	}
+	if err != nil {
+		f.link.Close()
+		far.stop()
+	}
+	return f, far, err
 }
 
 // sinkLink counts and drops what a relay forwards: opening it is not what is
@@ -145,59 +168,75 @@ type feeder struct {
 	to   netip.AddrPort
 	dest wire.RID
 	sess *session.Session // nil: the packets need no tag
+
+	trains []link.Train
+	sent   uint64
 }
 
-// run feeds until the time is over, and gives what a second of the process's time
-// on the processor is good for.
-func (f *feeder) run(pid int) (perCPUSecond float64, err error) {
+// push sends four trains.
+func (f *feeder) push() error {
 	const train = wire.MaxTrain / relayPacket
-	memory := make([]byte, 4*train*relayPacket)
-	trains := make([]link.Train, 4)
-	sent := uint64(0)
-	push := func() error {
-		for i := 0; i+relayPacket <= len(memory); i += relayPacket {
-			pkt := memory[i : i+relayPacket]
+	if f.trains == nil {
+		f.trains = make([]link.Train, 4)
+		for i := range f.trains {
+			f.trains[i] = link.Train{Addr: f.to, Bytes: make([]byte, train*relayPacket), Segment: relayPacket}
+		}
+	}
+	for _, t := range f.trains {
+		for more := true; more; f.sent++ {
+			var pkt []byte
+			pkt, more = t.Cut()
 			wire.AppendHop(pkt[:0], wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: 9, Dest: f.dest})
 			if f.sess != nil {
 				f.sess.SignHop(pkt)
 			}
 		}
-		for i := range trains {
-			trains[i] = link.Train{Addr: f.to, Bytes: memory[i*train*relayPacket : (i+1)*train*relayPacket], Segment: relayPacket}
-		}
-		sent += 4 * train
-		return f.link.Write(trains)
 	}
-	// feed runs for a while and gives what arrived meanwhile.
-	feed := func(span time.Duration) (uint64, error) {
-		from, end, stalled := f.sink.got.Load(), time.Now().Add(span), time.Now()
-		for time.Now().Before(end) {
-			if got := f.sink.got.Load(); sent-got > relayWindow {
-				if time.Since(stalled) > 20*time.Millisecond {
-					sent = got // what is missing was lost
-				}
-				runtime.Gosched()
-				continue
+	return f.link.Write(f.trains)
+}
+
+// feed sends as fast as packets arrive, with so many on the way, and gives how many
+// arrived.
+func (f *feeder) feed(span time.Duration, window uint64) (uint64, error) {
+	from, end, moved := f.sink.got.Load(), time.Now().Add(span), time.Now()
+	for time.Now().Before(end) {
+		if got := f.sink.got.Load(); f.sent-got > window {
+			if time.Since(moved) > 20*time.Millisecond {
+				f.sent = got // what is missing was lost
 			}
-			stalled = time.Now()
-			if err := push(); err != nil {
-				return 0, err
-			}
+			runtime.Gosched()
+			continue
 		}
-		return f.sink.got.Load() - from, nil
+		moved = time.Now()
+		if err := f.push(); err != nil {
+			return 0, err
+		}
 	}
-	for ready := time.Now(); ; {
-		if got, err := feed(relayFor / 10); err != nil || got > 10000 {
-			break
-		} else if time.Since(ready) > 10*time.Second {
-			return 0, errors.New("nothing came through within ten seconds")
+	return f.sink.got.Load() - from, nil
+}
+
+// warm feeds until packets come through.
+func (f *feeder) warm() error {
+	for began := time.Now(); ; {
+		if got, err := f.feed(relayFor/10, relayWindow); err != nil || got > 10000 {
+			return err
+		} else if time.Since(began) > 10*time.Second {
+			return errors.New("nothing came through within ten seconds")
 		}
+	}
+}
+
+// run feeds until the time is over, and gives what a second of the process's time
+// on the processor is good for.
+func (f *feeder) run(pid int) (perCPUSecond float64, err error) {
+	if err := f.warm(); err != nil {
+		return 0, err
 	}
 	before, err := cpuTime(pid)
 	if err != nil {
 		return 0, err
 	}
-	got, err := feed(relayFor)
+	got, err := f.feed(relayFor, relayWindow)
 	if err != nil {
 		return 0, err
 	}
