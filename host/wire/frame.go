@@ -12,8 +12,11 @@ const (
 	FrameClassShift = 2      // three bits of class
 	FlagStream      = 1 << 5 // stream bytes; else a message
 	FlagFIN         = 1 << 6 // last bytes of the stream
-	FlagFragment    = 1 << 7 // not used by version 1
+	FlagFragment    = 1 << 7 // a part of a message that is longer than a packet
 )
+
+// MaxMessage is the longest message, in bytes (W5.10).
+const MaxMessage = 1 << 16
 
 // MaxVarint is the largest stream id, stream offset or packet counter (W1.3).
 const MaxVarint = 1<<62 - 1
@@ -21,12 +24,14 @@ const MaxVarint = 1<<62 - 1
 // coreID is the subprotocol of core messages and of padding.
 const coreID sdk.ID = 0x0001
 
-// Frame is one frame of a session packet's plaintext: a message (Stream 0) or a
-// piece of a stream (Stream at least 1, FlagStream).
+// Frame is one frame of a session packet's plaintext: a message (Stream 0), a piece
+// of a stream (Stream at least 1, FlagStream) or a fragment of a message (FlagFragment:
+// Stream is the message's number, at least 1, and Total its length).
 type Frame struct {
 	ID             sdk.ID
 	Flags          uint8
 	Stream, Offset uint64
+	Total          uint32 // of a fragment, in bytes; else 0
 	Payload        []byte
 }
 
@@ -46,14 +51,21 @@ func ParseFrame(b []byte) (f Frame, rest []byte, ok bool) {
 		return f, nil, false
 	}
 	f.ID, f.Flags = sdk.ID(binary.LittleEndian.Uint16(b)), b[2]
-	stream := f.Flags&FlagStream != 0
-	if f.Stream, b, ok = takeVarint(b[3:]); !ok || stream != (f.Stream != 0) {
+	stream, fragment := f.Flags&FlagStream != 0, f.Flags&FlagFragment != 0
+	if f.Stream, b, ok = takeVarint(b[3:]); !ok || (stream || fragment) != (f.Stream != 0) {
 		return Frame{}, nil, false
 	}
-	if stream {
+	if stream || fragment {
 		if f.Offset, b, ok = takeVarint(b); !ok {
 			return Frame{}, nil, false
 		}
+	}
+	if fragment {
+		var total uint64
+		if total, b, ok = takeVarint(b); !ok || total > MaxMessage {
+			return Frame{}, nil, false
+		}
+		f.Total = uint32(total)
 	}
 	if len(b) < 2 {
 		return Frame{}, nil, false
@@ -64,10 +76,10 @@ func ParseFrame(b []byte) (f Frame, rest []byte, ok bool) {
 	}
 	f.Payload, rest = b[:n:n], b[n:]
 	switch {
-	case f.Flags&FlagFragment != 0,
-		f.Flags&FlagFIN != 0 && !stream,
+	case f.Flags&FlagFIN != 0 && !stream,
 		f.Offset > MaxVarint-uint64(n),
-		f.ID == coreID && stream:
+		f.ID == coreID && (stream || fragment),
+		fragment && (stream || n == 0 || n >= int(f.Total) || f.Offset > uint64(f.Total)-uint64(n)):
 		return Frame{}, nil, false
 	case f.IsPadding():
 		if f.Flags != 0 || !allZero(rest) {
@@ -82,17 +94,25 @@ func ParseFrame(b []byte) (f Frame, rest []byte, ok bool) {
 // at most 65535 bytes: a longer one panics, since a cut would be read as another
 // message.
 func AppendFrame(b []byte, f Frame) []byte {
-	if len(f.Payload) > 0xffff {
+	return append(AppendFrameHead(b, &f, len(f.Payload)), f.Payload...)
+}
+
+// AppendFrameHead appends f without its payload, of which the caller appends n
+// bytes from wherever they lie. It panics as AppendFrame does.
+func AppendFrameHead(b []byte, f *Frame, n int) []byte {
+	if n > 0xffff {
 		panic("wire: a frame's payload is longer than 65535 bytes")
 	}
 	b = binary.LittleEndian.AppendUint16(b, uint16(f.ID))
 	b = append(b, f.Flags)
 	b = binary.AppendUvarint(b, f.Stream)
-	if f.Flags&FlagStream != 0 {
+	if f.Flags&(FlagStream|FlagFragment) != 0 {
 		b = binary.AppendUvarint(b, f.Offset)
 	}
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(f.Payload)))
-	return append(b, f.Payload...)
+	if f.Flags&FlagFragment != 0 {
+		b = binary.AppendUvarint(b, uint64(f.Total))
+	}
+	return binary.LittleEndian.AppendUint16(b, uint16(n))
 }
 
 // MinPadding is the size of the padding frame alone, in bytes.
@@ -118,6 +138,11 @@ func FrameOverhead(stream, offset uint64, reliable bool) int {
 		n += varintLen(offset)
 	}
 	return n
+}
+
+// FragmentOverhead is the size of a fragment without its payload.
+func FragmentOverhead(number, offset uint64, total int) int {
+	return FrameOverhead(number, offset, true) + varintLen(uint64(total))
 }
 
 func varintLen(v uint64) int {

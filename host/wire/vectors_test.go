@@ -43,6 +43,8 @@ func vectors() []vector {
 		{"frame-message", AppendFrame(nil, Frame{ID: 0x1001, Flags: 3 | 1<<FrameClassShift, Payload: []byte("hello")})},
 		{"frame-stream", AppendFrame(nil, Frame{ID: 7, Flags: FlagStream | FlagFIN, Stream: 300, Offset: 1 << 20, Payload: []byte("x")})},
 		{"frame-fin", AppendFrame(nil, Frame{ID: 7, Flags: FlagStream | FlagFIN, Stream: 1})},
+		{"frame-fragment", AppendFrame(nil, Frame{ID: 0x1001, Flags: FlagFragment | 3 | 1<<FrameClassShift, Stream: 300, Offset: 65533, Total: MaxMessage,
+			Payload: []byte("end")})},
 		{"frame-padding", AppendPadding(nil, 9)},
 		{"core-ack", AppendAck(nil, &ack)},
 		{"core-credit", AppendCredit(nil, Credit{5, 1 << 30})},

@@ -60,7 +60,19 @@ func TestFrameStrict(t *testing.T) {
 		"W1.3 long varint":            frame(7, FlagStream, 0x81, 0x00, 0, 0, 0),
 		"W1.3 varint above 2^62-1":    frame(7, FlagStream, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x40, 0, 0, 0),
 		"W5.1 offset missing":         frame(7, FlagStream, 1, 0, 0),
-		"W5.2 reserved flag":          frame(7, FlagFragment, 0, 0, 0),
+		"W5.2 stream and fragment":    frame(7, FlagFragment|FlagStream, 1, 0, 9, 1, 0, 'x'),
+		"W5.3 FIN of a fragment":      frame(7, FlagFragment|FlagFIN, 1, 0, 9, 1, 0, 'x'),
+		"W5.5 core fragment":          frame(1, FlagFragment, 1, 0, 9, 1, 0, 'x'),
+		"W5.9 message 0":              frame(7, FlagFragment, 0, 0, 9, 1, 0, 'x'),
+		"W5.10 total above 65536":     frame(7, FlagFragment, 1, 0, 0x81, 0x80, 4, 1, 0, 'x'),
+		"W5.10 above the total":       frame(7, FlagFragment, 1, 8, 9, 2, 0, 'x', 'y'),
+		"W5.10 offset above it":       frame(7, FlagFragment, 1, 9, 9, 1, 0, 'x'),
+		"W5.10 offset far above it":   append(binary.AppendUvarint(frame(7, FlagFragment, 1), MaxVarint), 9, 1, 0, 'x'),
+		"W5.10 empty":                 frame(7, FlagFragment, 1, 0, 9, 0, 0),
+		"W5.10 empty of nothing":      frame(7, FlagFragment, 1, 0, 0, 0, 0),
+		"W5.10 the whole":             frame(7, FlagFragment, 1, 0, 1, 1, 0, 'x'),
+		"W5.1 total missing":          frame(7, FlagFragment, 1, 0),
+		"W1.3 long total":             frame(7, FlagFragment, 1, 0, 0x89, 0, 1, 0, 'x'),
 		"W5.3 stream without flag":    frame(7, 0, 1, 0, 0),
 		"W5.3 flag without stream":    frame(7, FlagStream, 0, 0, 0, 0),
 		"W5.3 FIN of a message":       frame(7, FlagFIN, 0, 0, 0),
@@ -97,22 +109,32 @@ func TestFramesProperty(t *testing.T) {
 		for range rapid.IntRange(0, 8).Draw(t, "frames") {
 			f := Frame{ID: sdk.ID(rapid.Uint16Range(2, 0xffff).Draw(t, "id")), Flags: rapid.Byte().Draw(t, "flags") & 0x1f,
 				Payload: rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "payload")}
-			if rapid.Bool().Draw(t, "stream") {
+			overhead := FrameOverhead(0, 0, false)
+			switch rapid.IntRange(0, 2).Draw(t, "kind") {
+			case 1:
 				f.Flags |= FlagStream
 				f.Stream = rapid.Uint64Range(1, MaxVarint).Draw(t, "id")
 				f.Offset = rapid.Uint64Range(0, MaxVarint-100).Draw(t, "offset")
+				overhead = FrameOverhead(f.Stream, f.Offset, true)
+			case 2:
+				f.Flags |= FlagFragment
+				f.Payload = append(f.Payload, 'x')
+				f.Stream = rapid.Uint64Range(1, MaxVarint).Draw(t, "number")
+				f.Total = rapid.Uint32Range(uint32(len(f.Payload))+1, MaxMessage).Draw(t, "total")
+				f.Offset = rapid.Uint64Range(0, uint64(f.Total)-uint64(len(f.Payload))).Draw(t, "offset")
+				overhead = FragmentOverhead(f.Stream, f.Offset, int(f.Total))
 			}
 			n := len(b)
 			b = AppendFrame(b, f)
-			if got := FrameOverhead(f.Stream, f.Offset, f.Flags&FlagStream != 0); got != len(b)-n-len(f.Payload) {
-				t.Fatalf("overhead %d, want %d", got, len(b)-n-len(f.Payload))
+			if got := len(b) - n - len(f.Payload); got != overhead {
+				t.Fatalf("overhead %d, want %d", overhead, got)
 			}
 			want = append(want, f)
 		}
 		b = AppendPadding(b, rapid.IntRange(0, 20).Draw(t, "padding"))
 		for _, w := range want {
 			f, rest, ok := ParseFrame(b)
-			if !ok || f.ID != w.ID || f.Flags != w.Flags || f.Stream != w.Stream || f.Offset != w.Offset || !bytes.Equal(f.Payload, w.Payload) {
+			if !ok || f.ID != w.ID || f.Flags != w.Flags || f.Stream != w.Stream || f.Offset != w.Offset || f.Total != w.Total || !bytes.Equal(f.Payload, w.Payload) {
 				t.Fatalf("got %+v %v, want %+v", f, ok, w)
 			}
 			b = rest
