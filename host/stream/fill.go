@@ -253,9 +253,11 @@ func (m *Mux) fillMessages(b []byte, limit, room int) []byte {
 	for !m.messages.empty() {
 		q := m.messages.front()
 		need := messageOverhead + q.size
-		if need > room { // it would block the queue for ever
-			m.messages.drop()
-			m.stats.DroppedMessages++
+		if need > room || m.messages.begun() {
+			var gone bool
+			if b, gone = m.fillFragment(b, &m.messages, limit, room); !gone {
+				break
+			}
 			continue
 		}
 		if len(b)+need > limit {

@@ -153,7 +153,7 @@ func FuzzMux(f *testing.F) {
 			case 12:
 				m.PathChanged(now)
 			case 13:
-				m.Send(testID, uint8(arg), make([]byte, arg*4))
+				m.Send(testID, uint8(arg), make([]byte, arg*32))
 				m.Control(make([]byte, arg))
 			}
 			m.Events()

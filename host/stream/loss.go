@@ -208,6 +208,9 @@ func (m *Mux) probeDeadline() time.Duration {
 // there is nothing to wait for. It moves with every call into the Mux.
 func (m *Mux) Deadline() time.Duration {
 	d := min(m.ackAt, m.lazyAt)
+	if m.parts != nil {
+		d = min(d, m.parts.Deadline())
+	}
 	if m.lossAt != never {
 		return min(d, m.lossAt)
 	}
@@ -218,6 +221,9 @@ func (m *Mux) Deadline() time.Duration {
 // be true afterwards.
 func (m *Mux) OnTimer(now time.Duration) {
 	m.now = now
+	if m.parts != nil {
+		m.parts.Expire(now)
+	}
 	if now >= m.ackAt {
 		m.ackNow()
 	}

@@ -21,8 +21,11 @@ const (
 	// acknowledged, whatever credit the peer gives.
 	maxSendBuffer = 4 << 20
 
-	// MaxMessage is the longest message that fits one packet, in bytes.
-	MaxMessage = wire.BaseMTU - wire.ForwardSize - wire.SessionSize - wire.TagSize - messageOverhead
+	// MaxMessage is the longest message, in bytes. One that does not fit a
+	// packet leaves in fragments.
+	MaxMessage = wire.MaxMessage
+	// MaxControl is the longest core message, which must fit every packet.
+	MaxControl = wire.BaseMTU - wire.ForwardSize - wire.SessionSize - wire.TagSize - messageOverhead
 
 	// InitialWindow is what either side may write on a stream before any credit
 	// came: what the contract promises, and room for the open that goes first.
@@ -47,6 +50,9 @@ type Config struct {
 	// Buffer bounds what all streams together hold, in bytes, once for sending
 	// and once for receiving. Default 64 MiB.
 	Buffer int
+	// Buffers is where messages that come in fragments are put together, shared
+	// by all peers of a node. Default: its own.
+	Buffers *Buffers
 }
 
 // Result tells what became of a write or a message.
@@ -57,7 +63,7 @@ const (
 	OK         Result = iota
 	OverCredit        // more than the peer allows; nothing was taken
 	WouldBlock        // the queue is full: try again after packets went out
-	TooBig            // the message does not fit one packet
+	TooBig            // the message is longer than MaxMessage
 	NotOpen           // no such stream, or its writing side has ended
 	NoBuffer          // all streams together hold too much; nothing was taken
 )
@@ -85,6 +91,8 @@ type Mux struct {
 	sendPool, recvPool pool
 
 	messages, control queue
+	fragmented        uint64       // messages that began to leave in fragments
+	parts             *Reassembler // nil before the first fragment
 	scratch           []byte
 	ack               wire.Ack
 	cur               filling
@@ -116,7 +124,7 @@ type Stats struct {
 	Retransmitted        uint64 // stream bytes sent again
 	BadAcks              uint64 // acks for what was never sent, or malformed
 	Violations           uint64 // frames and messages against the rules
-	DroppedMessages      uint64 // queued messages that no packet had room for
+	DroppedMessages      uint64 // queued messages that no packet had room for, or whose fragments took too long
 	Streams, Outstanding int    // open streams; packets waiting for an ack
 	InFlight, Window     int    // bytes
 	SmoothedRTT          time.Duration
@@ -217,7 +225,8 @@ func cut(text string, n int) string {
 	return text[:n]
 }
 
-// Send queues a message, which may be lost or overtaken. flags are the epoch and
+// Send queues a message, which may be lost or overtaken; one that does not fit a
+// packet is lost with any of its fragments. flags are the epoch and
 // class bits of a frame.
 func (m *Mux) Send(id sdk.ID, flags uint8, b []byte) Result {
 	if len(b) > MaxMessage || id == coreID {
@@ -232,7 +241,7 @@ func (m *Mux) Send(id sdk.ID, flags uint8, b []byte) Result {
 // Control queues a core message: kind byte and body. It is not retransmitted,
 // and the congestion window does not hold it back. False: the queue is full.
 func (m *Mux) Control(payload []byte) bool {
-	if len(payload) == 0 || len(payload) > MaxMessage {
+	if len(payload) == 0 || len(payload) > MaxControl {
 		return false
 	}
 	return m.control.push(coreID, 0, payload)

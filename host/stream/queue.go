@@ -9,6 +9,7 @@ type queue struct {
 	head, n    int      // records
 	at, used   int      // bytes
 	maxN, maxB int
+	split      split // of the first message
 }
 
 type queued struct {
@@ -68,6 +69,7 @@ func (q *queue) pop(b []byte) []byte {
 // drop removes the first message.
 func (q *queue) drop() {
 	n := q.front().size
+	q.split = split{}
 	q.head = (q.head + 1) % len(q.recs)
 	q.n--
 	if q.used -= n; q.used > 0 {

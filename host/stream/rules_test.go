@@ -273,7 +273,7 @@ func TestBounds(t *testing.T) {
 	if evs := m.Events(); kinds(evs) != "WasReset" || evs[0].Code != sdk.Overloaded {
 		t.Errorf("events %s", kinds(evs))
 	}
-	if m.Send(testID, 0, make([]byte, MaxMessage+1)) != TooBig || m.Control(nil) || m.Control(make([]byte, MaxMessage+1)) {
+	if m.Send(testID, 0, make([]byte, MaxMessage+1)) != TooBig || m.Control(nil) || m.Control(make([]byte, MaxControl+1)) {
 		t.Error("messages that no packet holds were taken")
 	}
 	n := 0
