@@ -82,7 +82,9 @@ func (e *Env) NewRef() Ref {
 // Emit writes a raw effect. The methods below are shorthands for it.
 func (e *Env) Emit(f Effect) { e.sink.Emit(f) }
 
-// Send sends a datagram message of at most MaxMessage bytes. It may be lost.
+// Send sends a datagram message of at most MaxMessage bytes. It may be lost; one
+// that does not fit a packet (about 1100 bytes always do) is lost with any of its
+// fragments.
 func (e *Env) Send(p Peer, id ID, c Class, b []byte) {
 	e.scratch.Kind, e.scratch.Flags, e.scratch.ID = OpSend, classFlag(c), id
 	e.scratch.Peer, e.scratch.Ref, e.scratch.Arg, e.scratch.Payload = p, 0, 0, b

@@ -13,7 +13,8 @@ const (
 	MaxEffectBytes = 1 << 20
 	// MaxEffects bounds the effects of one batch, in records.
 	MaxEffects = 8192
-	// MaxMessage bounds one datagram message, in bytes.
+	// MaxMessage bounds one datagram message, in bytes. One that does not fit
+	// a packet travels in fragments and is lost with any of them.
 	MaxMessage = 64 << 10
 	// MaxStreamData bounds the bytes of one StreamData event or StreamWrite
 	// effect.

@@ -28,15 +28,17 @@ const (
 	DropModuleDown                // a message for a module that is being restarted
 	DropWave                      // a wave that was refused
 	DropQueueFull                 // our own send queue is full
-	DropTooBig                    // a message larger than a packet
+	DropTooBig                    // a message of more than 64 KiB
 	DropNoPeer                    // an effect names a peer that is gone
+	DropFragment                  // a fragment that contradicts others, came twice, or too late
+	DropIncomplete                // a message whose fragments did not all come in time, or that had to make room
 	numDrops
 )
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
 	"half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
-	"no_peer"}
+	"no_peer", "fragment", "incomplete"}
 
 // String is the reason as it appears in metrics.
 func (d Drop) String() string { return dropNames[d] }

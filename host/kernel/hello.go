@@ -76,7 +76,8 @@ func (k *Kernel) associate(p *peer) {
 	var b [8]byte
 	k.random(b[:])
 	p.assoc, p.theirAssoc = binary.LittleEndian.Uint64(b[:])|1, 0
-	p.mux = stream.New(stream.Config{Odd: k.odd(p)})
+	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments})
+	p.incomplete = 0
 	k.sendManifest(p)
 }
 
@@ -92,6 +93,7 @@ func (k *Kernel) dissociate(p *peer, reason sdk.DownReason) {
 	k.announceDown(p, reason)
 	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
 	p.manifest, p.manifestIn = nil, 0
+	p.mux.Close()
 }
 
 // restartAssociation starts anew under the keys that are there.

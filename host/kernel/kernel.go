@@ -8,6 +8,7 @@ import (
 	"nethost/host/identity"
 	"nethost/host/route"
 	"nethost/host/session"
+	"nethost/host/stream"
 	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
@@ -47,7 +48,8 @@ type Kernel struct {
 	down   bool
 	busy   bool // Input.Busy
 
-	counters Counters
+	fragments stream.Buffers // of all peers
+	counters  Counters
 }
 
 // New returns a kernel at time now. It fails on an incomplete Config only.
@@ -79,6 +81,7 @@ func (k *Kernel) Self() sdk.NodeID { return k.self }
 func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	out.reset()
 	k.now, k.out, k.busy = now, out, in.Busy
+	k.fragments.Recycle() // what the last Output pointed at
 	switch in.Kind {
 	case InTick:
 	case InDatagram:

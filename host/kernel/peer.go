@@ -28,7 +28,8 @@ type peer struct {
 	oldUntil    time.Duration
 	incarnation uint64
 	mux         *stream.Mux
-	dial        *dial // a handshake of ours under way
+	incomplete  uint64 // messages of mux that were counted as DropIncomplete
+	dial        *dial  // a handshake of ours under way
 
 	addr   netip.AddrPort     // where it was last heard directly; invalid: only through relays
 	det    *liveness.Detector // of a direct neighbour
@@ -251,6 +252,7 @@ func (k *Kernel) peerTimer(p *peer, now time.Duration) {
 		return
 	}
 	p.mux.OnTimer(now)
+	k.countIncomplete(p)
 	if p.det != nil {
 		k.liveness(p, p.det.OnTimer(now))
 		if p.cur == nil {

@@ -218,25 +218,6 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
 	}
 }
 
-// message hands a datagram message to the module that answers to its id.
-func (k *Kernel) message(p *peer, f *wire.Frame) {
-	if !p.hasAgreed {
-		k.drop(DropNotAgreed)
-		return
-	}
-	v, slot, ok := k.handler(p, f.ID, f.Flags&wire.FrameEpochMask)
-	if !ok {
-		k.unsupported(p, f.ID)
-		return
-	}
-	if !k.mods[slot].up {
-		k.drop(DropModuleDown)
-		return
-	}
-	k.counters.Delivered++
-	k.out.deliver(slot, sdk.Event{Kind: sdk.EvMessage, Peer: p.handle, ID: f.ID, Version: v, Payload: f.Payload})
-}
-
 // handler finds the agreed version and the module for an id in a frame of the
 // given manifest epoch. The module may be down: a restart is coming.
 func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, bool) {
