@@ -37,7 +37,7 @@ func FuzzTable(f *testing.F) {
 		}
 		for len(b) > 0 {
 			op, n := next(), Neighbor(next()%4+1)
-			switch op % 10 {
+			switch op % 11 {
 			case 0, 1:
 				w := wire.Wave{Origin: idOf(int(next() % 12)), Incarnation: num(), Seq: num(), Metric: uint32(num()), Hops: next(), MTU: uint16(num())}
 				w.Sig = sign(&w)
@@ -63,6 +63,8 @@ func FuzzTable(f *testing.F) {
 				tb.NeighborCost(n, uint32(num()), now)
 			case 9:
 				tb.NoRoute(n, ridOf(int(next()%12)), now)
+			case 10:
+				tb.NeighborMTU(n, uint16(num()), now)
 			}
 			for range 50 {
 				if tb.Deadline() > now {
@@ -114,9 +116,15 @@ func consistent(t *testing.T, tb *Table) {
 	if len(tb.pending) > len(tb.origins) || len(tb.retracts) > len(tb.origins) {
 		t.Fatal("queues are longer than the table")
 	}
+	if (tb.mtuAt != Never) != (len(tb.mtuLater) > 0) {
+		t.Fatalf("%d changes of MTU wait until %v", len(tb.mtuLater), tb.mtuAt)
+	}
 	for _, m := range tb.Out() {
 		if tb.find(m.To) == nil && tb.cfg.RelayOff {
 			t.Fatal("a message for a neighbour that left")
+		}
+		if w, ok := wire.ParseWave(m.Payload[1:]); ok && m.Payload[0] == wire.MsgWave && w.MTU < wire.BaseMTU {
+			t.Fatalf("an MTU of %d was passed on", w.MTU)
 		}
 	}
 	tb.Changes()

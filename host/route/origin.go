@@ -32,6 +32,7 @@ type origin struct {
 	inRetry    bool
 	passAt     time.Duration // when we may pass on a request of others again
 	askedTill  time.Duration // a new sequence is waited for by others
+	mtu        mtuState
 }
 
 // distance is (incarnation, sequence, metric), as RFC 8966 section 3.5.1.
@@ -47,9 +48,8 @@ func (d distance) older(inc, seq uint64) bool { return inc > d.inc || inc == d.i
 type entry struct {
 	via      *neighbor
 	inc, seq uint64
-	metric   uint32 // as the neighbour said
-	hops     uint8  // distance of the origin from us
-	mtu      uint16
+	metric   uint32    // as the neighbour said
+	hops     uint8     // distance of the origin from us
 	wave     wire.Wave // the signed statement, to be passed on
 	at       time.Duration
 }
@@ -155,6 +155,7 @@ func (t *Table) reselect(o *origin, now time.Duration) {
 		o.refresh = !changed && now >= o.askedTill && (o.refresh || !o.inPending)
 		t.advertise(o, now)
 	}
+	t.tellMTU(o, now)
 }
 
 // commit lowers the feasibility distance to the route in use: from now on only
@@ -216,6 +217,7 @@ func (t *Table) speak(o *origin) {
 	if o.refresh && o.best.hops >= radius(o.best.seq) {
 		return // this sequence does not travel further
 	}
+	o.mtu.told = o.best.mtu()
 	for _, nb := range t.nbrs {
 		t.advertiseTo(o, nb)
 	}
@@ -246,7 +248,7 @@ func (t *Table) advertiseTo(o *origin, nb *neighbor) {
 		return
 	}
 	w := b.wave
-	w.Metric, w.Hops, w.MTU = b.total(), b.hops, min(b.mtu, nb.mtu)
+	w.Metric, w.Hops, w.MTU = b.total(), b.hops, b.mtu()
 	o.advertised, o.retract = true, 0
 	t.send(nb, wire.AppendWave(nil, w))
 }

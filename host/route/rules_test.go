@@ -100,7 +100,7 @@ func TestPassedOn(t *testing.T) {
 	if w.Metric != 500 || w.Hops != 3 || w.MTU != 1200 || w.Sig != in.Sig || w.Digest != in.Digest {
 		t.Errorf("passed on as %+v", w)
 	}
-	d.NeighborUp(3, idOf(3), 100, 900, d.now)
+	d.NeighborUp(3, idOf(3), 100, 1250, d.now)
 	out := d.Out()
 	var own, other wire.Wave
 	for _, m := range out {
@@ -110,7 +110,7 @@ func TestPassedOn(t *testing.T) {
 			other = w
 		}
 	}
-	if own.MTU != 900 || own.Hops != 0 || own.Metric != 0 || other.MTU != 900 || other.Metric != 500 {
+	if own.MTU != 65535 || own.Hops != 0 || own.Metric != 0 || other.MTU != 1200 || other.Metric != 500 { // R8.1
 		t.Errorf("a new neighbour was told %+v and %+v", own, other)
 	}
 	d.hear(1, wave(8, 1, 1, 400, wire.MaxTTL-1))

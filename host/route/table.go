@@ -74,6 +74,9 @@ type Table struct {
 	retracts []*origin // to be retracted once more at retractAt
 	retryAt  time.Duration
 	sweepAt  time.Duration
+	mtuLater []*origin // whose MTU is told at mtuAt
+	mtuAt    time.Duration
+	mtuNext  time.Duration // soonest next mtuAt
 	out      []Send
 	sent     []Send // the slice given out last
 	changes  []wire.RID
@@ -109,7 +112,7 @@ func New(cfg Config, now time.Duration) *Table {
 	if cfg.Interval <= 0 {
 		cfg.Interval = DefaultInterval
 	}
-	return &Table{cfg: cfg, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never,
+	return &Table{cfg: cfg, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never, mtuAt: Never,
 		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}}
 }
 
@@ -167,7 +170,7 @@ func (t *Table) Routes() []Route {
 			continue
 		}
 		b := o.best
-		r := Route{Dest: o.id, Next: b.via.n, Metric: b.total(), Hops: b.hops, MTU: b.mtu, Incarnation: b.inc, Seq: b.seq, Age: o.now - b.at}
+		r := Route{Dest: o.id, Next: b.via.n, Metric: b.total(), Hops: b.hops, MTU: b.mtu(), Incarnation: b.inc, Seq: b.seq, Age: o.now - b.at}
 		for _, e := range o.entries {
 			if e != b && o.feasible(e) && len(r.Alternates) < maxAlternates-1 {
 				r.Alternates = append(r.Alternates, e.via.n)
@@ -180,7 +183,7 @@ func (t *Table) Routes() []Route {
 
 // Deadline is when OnTimer must be called.
 func (t *Table) Deadline() time.Duration {
-	d := min(t.flushAt, t.retryAt, t.sweepAt)
+	d := min(t.flushAt, t.retryAt, t.sweepAt, t.mtuAt)
 	if !t.own.want && !t.own.signing {
 		d = min(d, t.own.nextAt)
 	}
@@ -194,6 +197,9 @@ func (t *Table) OnTimer(now time.Duration) {
 		t.own.want = true
 		t.own.nextAt = now + t.cfg.Interval
 	}
+	if now >= t.mtuAt {
+		t.tellLater(now)
+	}
 	if now >= t.flushAt {
 		t.flush(now)
 	}
@@ -206,6 +212,7 @@ func (t *Table) OnTimer(now time.Duration) {
 }
 
 // NeighborUp adds a direct neighbour: it hears our wave and every route we have.
+// mtu is what the link carries from here to the neighbour.
 func (t *Table) NeighborUp(n Neighbor, id sdk.NodeID, cost uint32, mtu uint16, now time.Duration) {
 	if t.find(n) != nil {
 		return

@@ -68,7 +68,7 @@ func (t *Table) Signed(w *wire.Wave, now time.Duration) {
 func (t *Table) sendOwn(nb *neighbor) {
 	if t.own.signed {
 		w := t.own.wave
-		w.MTU = nb.mtu
+		w.MTU = ownMTU
 		t.send(nb, wire.AppendWave(nil, w))
 	}
 }
@@ -137,14 +137,15 @@ func (t *Table) accept(nb *neighbor, o *origin, w *wire.Wave, now time.Duration)
 			// The next hop in use got worse than what we promised others. The old
 			// offer stays in use, which cannot loop, until a newer sequence lets
 			// everybody choose anew (RFC 8966, 3.5.3 and 3.8.2.2).
-			e.at = now
+			e.at, e.wave.MTU = now, w.MTU
+			t.tellMTU(o, now)
 			if now >= o.requestAt {
 				t.request(o, now)
 			}
 			return
 		}
 	}
-	o.put(&entry{via: nb, inc: w.Incarnation, seq: w.Seq, metric: w.Metric, hops: w.Hops + 1, mtu: min(w.MTU, nb.mtu), wave: *w, at: now})
+	o.put(&entry{via: nb, inc: w.Incarnation, seq: w.Seq, metric: w.Metric, hops: w.Hops + 1, wave: *w, at: now})
 	t.reselect(o, now)
 	if o.best == nil && len(o.entries) > 0 && now >= o.requestAt { // offers, none of them feasible
 		o.requests = min(o.requests, seqRequestTries-1)
