@@ -98,36 +98,37 @@ func (h *Host) Open(ctx context.Context, t Target) (*Stream, error) {
 	return nil, s.err
 }
 
-// Read takes bytes of the far end and gives the credit back. io.EOF is a clean
-// end, a *StreamError an early one.
+// Read takes bytes of the far end. io.EOF is a clean end, a *StreamError an early
+// one. Credit goes back in quarters of the window, with the next Write, or when
+// nothing more is there to read: a caller that asks and waits for the answer costs
+// the kernel one step, not two.
 func (s *Stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	for s.off == len(s.buf) && !s.fin && s.err == nil {
+		if give := s.takeUnread(); give > 0 {
+			s.mu.Unlock()
+			s.credits(give)
+			s.mu.Lock()
+			continue
+		}
 		s.cond.Wait()
 	}
 	n := copy(p, s.buf[s.off:])
 	s.off += n
+	s.unread += uint64(n)
+	if s.off == len(s.buf) {
+		s.buf, s.off = s.buf[:0], 0
+	}
 	var give uint64
-	if n > 0 {
-		s.unread += uint64(n)
-		empty := s.off == len(s.buf)
-		if empty {
-			s.buf, s.off = s.buf[:0], 0
-		}
-		if (empty || s.unread >= sdk.InitialCredit/4) && !s.fin {
-			give, s.unread = s.unread, 0
-		}
+	if s.unread >= sdk.InitialCredit/4 {
+		give = s.takeUnread()
 	}
 	fin, err := s.fin, s.err
 	s.mu.Unlock()
+	if give > 0 {
+		s.credits(give)
+	}
 	switch {
-	case give > 0:
-		s.h.mu.Lock()
-		s.h.in = kernel.Input{Kind: kernel.InAppCredit, App: s.id, N: give}
-		s.h.stepLocked()
-		s.h.mu.Unlock()
-		s.h.mods.RunInline()
-		return n, nil
 	case n > 0 || len(p) == 0:
 		return n, nil
 	case fin:
@@ -135,6 +136,23 @@ func (s *Stream) Read(p []byte) (int, error) {
 	default:
 		return 0, err
 	}
+}
+
+// takeUnread is the credit to give back: none where the far end writes no more. The
+// caller holds s.mu.
+func (s *Stream) takeUnread() (n uint64) {
+	if !s.fin {
+		n, s.unread = s.unread, 0
+	}
+	return n
+}
+
+func (s *Stream) credits(n uint64) {
+	s.h.mu.Lock()
+	s.h.in = kernel.Input{Kind: kernel.InAppCredit, App: s.id, N: n}
+	s.h.stepLocked()
+	s.h.mu.Unlock()
+	s.h.mods.RunInline()
 }
 
 // Write hands bytes to the far end, waiting for credit.
@@ -155,8 +173,9 @@ func (s *Stream) Write(p []byte) (int, error) {
 		}
 		n := min(uint64(len(p)-done), s.credit, sdk.MaxStreamData)
 		s.credit -= n
+		give := s.takeUnread()
 		s.mu.Unlock()
-		s.write(p[done:done+int(n)], false)
+		s.write(p[done:done+int(n)], false, give)
 		done += int(n)
 	}
 	return done, nil
@@ -171,13 +190,13 @@ func (s *Stream) CloseWrite() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	s.write(nil, true)
+	s.write(nil, true, 0)
 	return nil
 }
 
-func (s *Stream) write(b []byte, fin bool) {
+func (s *Stream) write(b []byte, fin bool, credit uint64) {
 	s.h.mu.Lock()
-	s.h.in = kernel.Input{Kind: kernel.InAppWrite, App: s.id, Data: b, FIN: fin}
+	s.h.in = kernel.Input{Kind: kernel.InAppWrite, App: s.id, Data: b, FIN: fin, N: credit}
 	s.h.stepLocked()
 	s.h.mu.Unlock()
 	s.h.mods.RunInline()

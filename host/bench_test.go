@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"nethost/host"
 	"nethost/host/identity"
@@ -46,10 +47,7 @@ func node(b testing.TB, name string, peers ...host.PeerAddr) (*host.Host, host.P
 // transfer streams b.N pieces of 64 KiB to an echo and back.
 func transfer(b *testing.B, a *host.Host, to sdk.NodeID) {
 	s, err := a.Open(context.Background(), host.Target{Node: to, ID: 7})
-	for range 1000 { // the module is still starting
-		if err == nil {
-			break
-		}
+	for began := time.Now(); err != nil && time.Since(began) < 5*time.Second; { // the module is still starting
 		runtime.Gosched()
 		s, err = a.Open(context.Background(), host.Target{Node: to, ID: 7})
 	}

@@ -24,7 +24,7 @@ const (
 	InTable                       // Table: modules came, went or changed
 	InDial                        // From: address, Node: who should answer (zero: anybody)
 	InAppOpen                     // App, Node (zero: a local module), ID, Open, Slot when local
-	InAppWrite                    // App, Data, FIN
+	InAppWrite                    // App, Data, FIN; N bytes consumed
 	InAppCredit                   // App, N bytes consumed
 	InAppReset                    // App, Code, Text
 	InShutdown                    // say goodbye to everybody

@@ -107,6 +107,9 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	case InAppOpen:
 		k.appOpen(in)
 	case InAppWrite:
+		if in.N > 0 {
+			k.appCredit(in.App, in.N)
+		}
 		k.appWrite(in.App, in.Data, in.FIN)
 	case InAppCredit:
 		k.appCredit(in.App, in.N)
