@@ -65,7 +65,7 @@ func list(t *testing.T) []pkg {
 // pure are the packages whose heart reads no clock, starts nothing and rolls no
 // dice.
 var pure = []string{"sdk", "sdk/abi", "registry", "host/wire", "host/identity", "host/session", "host/stream", "host/route",
-	"host/liveness", "host/pmtu", "host/kernel"}
+	"host/liveness", "host/pmtu", "host/kernel", "host/impair"}
 
 func isPure(rel string) bool {
 	return slices.Contains(pure, rel) || strings.HasPrefix(rel, "subprotocols/builtin/")
@@ -78,7 +78,7 @@ var floors = []struct {
 	floor  int
 }{
 	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/sdktest", 2}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
-	{"registry", 1}, {"host/link", 2}, {"host/internal", 2},
+	{"registry", 1}, {"host/link", 2}, {"host/internal", 2}, {"host/impair/proxy", 1}, {"host/impair", 0},
 	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/pmtu", 1}, {"host/store", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
 	{"host/kernel", 4}, {"host/sim", 7}, {"host", 6},
