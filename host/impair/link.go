@@ -76,10 +76,9 @@ func New(c Config, seed uint64) *Link {
 
 // Set changes the link from now on. What is in it already keeps its time.
 func (l *Link) Set(c Config) {
-	if c.Queue == 0 {
+	if c.Rate > 0 && c.Queue == 0 {
 		c.Queue = DefaultQueue
 	}
-	c.Queue = max(c.Queue, 1)
 	l.cfg, l.rest = c, 0
 	l.toBad, l.toGood = 0, 0
 	if c.Burst > 1 && c.Loss > 0 && c.Loss < 1 {

@@ -3,33 +3,50 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"time"
+
+	"nethost/host/impair"
 )
 
-// Link is one direction between two nodes.
-type Link struct {
-	Delay   time.Duration
-	Jitter  time.Duration // uniform, added to Delay: reorders
-	Loss    float64       // 0..1
-	Dup     float64       // 0..1
-	Cut     bool          // silently drops everything
-	Sent    uint64        // datagrams given to the link
-	Dropped uint64
+// Connect puts a link in each direction between two nodes, both alike.
+func (w *World) Connect(a, b *Node, c impair.Config) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	for _, ends := range [2][2]*Node{{a, b}, {b, a}} {
+		w.links[ends] = impair.New(c, w.seedOf(ends))
+	}
+	return nil
 }
 
-// Connect puts a link in each direction between two nodes.
-func (w *World) Connect(a, b *Node, l Link) {
-	ab, ba := l, l
-	w.links[[2]*Node{a, b}] = &ab
-	w.links[[2]*Node{b, a}] = &ba
+// seedOf gives each direction dice of its own: another link or node does not
+// change what this one does.
+func (w *World) seedOf(ends [2]*Node) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %s %s", w.seed, ends[0].Name, ends[1].Name)
+	return h.Sum64()
+}
+
+// Link is the direction from a to b, to look at or to change; an error when
+// there is none.
+func (w *World) Link(a, b *Node) (*impair.Link, error) {
+	if l := w.links[[2]*Node{a, b}]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("no link from %s to %s", a.Name, b.Name)
 }
 
 // Cut drops (or, with false, heals) both directions between two nodes.
 func (w *World) Cut(a, b *Node, cut bool) error {
-	ab, ba := w.links[[2]*Node{a, b}], w.links[[2]*Node{b, a}]
-	if ab == nil || ba == nil {
-		return fmt.Errorf("no link between %s and %s", a.Name, b.Name)
+	ab, err := w.Link(a, b)
+	if err != nil {
+		return err
+	}
+	ba, err := w.Link(b, a)
+	if err != nil {
+		return err
 	}
 	ab.Cut, ba.Cut = cut, cut
 	return nil
@@ -38,12 +55,32 @@ func (w *World) Cut(a, b *Node, cut bool) error {
 // Deaf keeps a from hearing b, or (with false) lets it hear again; b hears a all
 // the time.
 func (w *World) Deaf(a, b *Node, deaf bool) error {
-	l := w.links[[2]*Node{b, a}]
-	if l == nil {
-		return fmt.Errorf("no link between %s and %s", a.Name, b.Name)
+	l, err := w.Link(b, a)
+	if err == nil {
+		l.Cut = deaf
 	}
-	l.Cut = deaf
-	return nil
+	return err
+}
+
+// Move gives the node another address, as when a machine changes networks.
+func (n *Node) Move() {
+	a := n.Addr.Addr().As4()
+	a[0]++
+	n.readdress(netip.AddrPortFrom(netip.AddrFrom4(a), n.Addr.Port()))
+}
+
+// Rebind gives the node another port at its address, as a NAT does that has
+// forgotten its binding.
+func (n *Node) Rebind() {
+	n.readdress(netip.AddrPortFrom(n.Addr.Addr(), n.Addr.Port()+1))
+}
+
+// readdress makes the node's datagrams come from another address from now on. The
+// old one no longer reaches it, not even with what is under way.
+func (n *Node) readdress(a netip.AddrPort) {
+	delete(n.w.byAddr, n.Addr)
+	n.Addr = a
+	n.w.byAddr[a] = n
 }
 
 // capture is a datagram as an observer of the wire saw it.
@@ -65,33 +102,24 @@ func (w *World) transmit(from *Node, to netip.AddrPort, b []byte) {
 	if l == nil {
 		return
 	}
-	l.Sent++
 	w.record(">", from, b)
-	copies := 1
-	if l.Dup > 0 && w.rng.Float64() < l.Dup {
-		copies = 2
-	}
-	for range copies {
-		if l.Cut || l.Loss > 0 && w.rng.Float64() < l.Loss {
-			l.Dropped++
-			continue
+	copies, n := l.Pass(w.now, len(b))
+	for _, c := range copies[:n] {
+		if c.Fate == impair.Passed {
+			w.inject(dst, from.Addr, to, bytes.Clone(b), c.At)
 		}
-		d := l.Delay
-		if l.Jitter > 0 {
-			d += time.Duration(w.rng.Int64N(int64(l.Jitter)))
-		}
-		w.inject(dst, from.Addr, bytes.Clone(b), d)
 	}
 }
 
-// inject delivers bytes to a node after a delay.
-func (w *World) inject(dst *Node, from netip.AddrPort, b []byte, d time.Duration) {
-	w.at(w.now+d, func() {
-		if dst.k == nil {
+// inject delivers bytes to the address of a node at a time, if it has that
+// address then.
+func (w *World) inject(dst *Node, from, to netip.AddrPort, b []byte, at time.Duration) {
+	w.at(at, func() {
+		if dst.k == nil || dst.Addr != to {
 			return
 		}
 		if len(dst.wire) < maxCaptured {
-			dst.wire = append(dst.wire, capture{from, dst.Addr, bytes.Clone(b)})
+			dst.wire = append(dst.wire, capture{from, to, bytes.Clone(b)})
 		}
 		w.record("<", dst, b)
 		dst.datagram(b, from)
@@ -102,7 +130,7 @@ func (w *World) inject(dst *Node, from netip.AddrPort, b []byte, d time.Duration
 func (w *World) Replay(n *Node) int {
 	seen := n.wire
 	for _, c := range seen {
-		w.inject(n, c.from, bytes.Clone(c.b), time.Millisecond)
+		w.inject(n, c.from, n.Addr, bytes.Clone(c.b), w.now+time.Millisecond)
 	}
 	return len(seen)
 }

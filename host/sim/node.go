@@ -28,16 +28,9 @@ type Node struct {
 	apps  map[uint64]*App
 	next  uint64
 	held  *App
+	begun []*App // transfers that go on, in the order in which they began
 	wire  []capture
 	trace []string
-}
-
-// App is an application's stream.
-type App struct {
-	Opened, FIN bool
-	Data        []byte
-	Err         string
-	Credit      uint64
 }
 
 // moduleRun is a module with its mailbox, run inline.
@@ -108,15 +101,6 @@ func (n *Node) Misdial(to *Node) {
 	n.step(kernel.Input{Kind: kernel.InDial, From: dead, Node: to.ID()})
 }
 
-// Move gives the node another address, as a NAT does that forgets its binding.
-func (n *Node) Move() {
-	delete(n.w.byAddr, n.Addr)
-	a := n.Addr.Addr().As4()
-	a[0]++
-	n.Addr = netip.AddrPortFrom(netip.AddrFrom4(a), n.Addr.Port())
-	n.w.byAddr[n.Addr] = n
-}
-
 // Held says what became of the stream that was opened and left.
 func (n *Node) Held() string {
 	switch {
@@ -145,26 +129,6 @@ func (n *Node) SetModules(mods []sdk.Module) {
 	n.step(kernel.Input{Kind: kernel.InTable, Table: table})
 	for slot := range mods {
 		n.step(kernel.Input{Kind: kernel.InModuleUp, Slot: slot})
-	}
-}
-
-// Open opens an application's stream to the module of another node.
-func (n *Node) Open(to sdk.NodeID, id sdk.ID, method string) *App {
-	n.next++
-	a := &App{}
-	n.apps[n.next] = a
-	n.step(kernel.Input{Kind: kernel.InAppOpen, App: n.next, Node: to, ID: id, Open: sdk.Open{Method: method}})
-	return a
-}
-
-// Write writes bytes of an application's stream.
-func (n *Node) Write(a *App, b []byte, fin bool) {
-	for num, x := range n.apps {
-		if x == a {
-			a.Credit -= min(a.Credit, uint64(len(b)))
-			n.step(kernel.Input{Kind: kernel.InAppWrite, App: num, Data: b, FIN: fin})
-			return
-		}
 	}
 }
 
@@ -225,28 +189,6 @@ func (n *Node) perform() {
 	}
 	for _, ev := range n.out.Apps {
 		n.appEvent(ev)
-	}
-}
-
-func (n *Node) appEvent(ev kernel.AppEvent) {
-	a := n.apps[ev.App]
-	if a == nil {
-		return
-	}
-	switch ev.Kind {
-	case kernel.AppOpened:
-		a.Opened, a.Credit = true, a.Credit+ev.N
-	case kernel.AppData:
-		a.Data = append(a.Data, ev.Data...)
-		a.FIN = ev.FIN
-		if len(ev.Data) > 0 && !ev.FIN {
-			n.todo = append(n.todo, kernel.Input{Kind: kernel.InAppCredit, App: ev.App, N: uint64(len(ev.Data))})
-		}
-	case kernel.AppCredit:
-		a.Credit += ev.N
-	case kernel.AppReset:
-		a.Err = ev.Code.String() + ": " + ev.Text
-		delete(n.apps, ev.App)
 	}
 }
 

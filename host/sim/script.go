@@ -22,7 +22,11 @@ type Args struct {
 // script should see. modules makes a module from its name in a script.
 //
 //	node NAME [modules=a,b] [norelay] [network=N]
-//	link A B [delay=1ms] [jitter=0ms] [loss=0.0] [dup=0.0]
+//	link A B [delay=1ms] [IMPAIRMENT=VALUE ...]    both directions alike
+//	impair A B IMPAIRMENT=VALUE ...    from now on, from A to B only
+//	queue A B                 how much waits for the rate from A to B
+//	lost A B | doubled A B    the reasons why datagrams from A to B were lost so far;
+//	                          whether any came twice
 //	dial A B                  A keeps a session with B's address
 //	misdial A B               A is told an address of B at which nobody answers
 //	hold A B ID | held A      open a stream and leave it; what became of it
@@ -30,19 +34,24 @@ type Args struct {
 //	until A B [within=5s]     run until A has agreed with B
 //	cut A B | heal A B | deaf A B    A does not hear B, who hears A
 //	kill A | stop A | restart A
-//	move A                    A gets another address
+//	move A | rebind A         A gets another address, or as behind a NAT another port
 //	call A B ID TEXT          a unary call of an application on A; the answer
 //	transfer A B ID BYTES     a stream of that many bytes, echoed, compared
+//	begin A B ID BYTES        the same, in the background
+//	underway A                how far what A began is
+//	finish A [B ...]          run until all that they began is over: what became of each,
+//	                          and whether they had the network in equal parts
 //	replay A                  every datagram A ever got, once more
 //	secret A TEXT             does the wire around A hold TEXT in clear?
 //	peers A | routes A | events A [KIND] | drops A | counter A NAME
 //	modules A m1,m2           replace the modules of a running node
+//
+// The impairments are those of impair.Config.SetKey: rate queue delay jitter loss
+// burst reorder reorder-delay duplicate mtu.
 func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, error)) (string, error) {
 	switch cmd {
 	case "node":
 		return w.execNode(a, modules)
-	case "link":
-		return "", w.execLink(a)
 	case "run":
 		d, err := time.ParseDuration(a.word(0))
 		if err != nil {
@@ -55,7 +64,13 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return "", fmt.Errorf("no node %q", a.word(0))
 	}
 	switch cmd {
-	case "dial", "misdial", "hold", "cut", "heal", "deaf", "until", "call", "transfer":
+	case "link", "impair", "queue", "lost", "doubled":
+		m := w.Node(a.word(1))
+		if m == nil {
+			return "", fmt.Errorf("no node %q", a.word(1))
+		}
+		return w.execLink(cmd, n, m, a)
+	case "dial", "misdial", "hold", "cut", "heal", "deaf", "until", "call", "transfer", "begin":
 		m := w.Node(a.word(1))
 		if m == nil {
 			return "", fmt.Errorf("no node %q", a.word(1))
@@ -65,6 +80,20 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return n.Held(), nil
 	case "move":
 		n.Move()
+	case "rebind":
+		n.Rebind()
+	case "finish":
+		nodes := []*Node{n}
+		for _, name := range a.Words[1:] {
+			m := w.Node(name)
+			if m == nil {
+				return "", fmt.Errorf("no node %q", name)
+			}
+			nodes = append(nodes, m)
+		}
+		return w.finish(nodes...)
+	case "underway":
+		return n.underWay(), nil
 	case "kill":
 		n.Kill()
 	case "stop":
@@ -117,34 +146,6 @@ func (w *World) execNode(a Args, modules func(string) (sdk.Module, error)) (stri
 	return "", err
 }
 
-func (w *World) execLink(a Args) error {
-	x, y := w.Node(a.word(0)), w.Node(a.word(1))
-	if x == nil || y == nil {
-		return fmt.Errorf("link: no such node")
-	}
-	l := Link{Delay: time.Millisecond}
-	for key, v := range a.Keys {
-		var err error
-		switch key {
-		case "delay":
-			l.Delay, err = time.ParseDuration(v)
-		case "jitter":
-			l.Jitter, err = time.ParseDuration(v)
-		case "loss":
-			l.Loss, err = strconv.ParseFloat(v, 64)
-		case "dup":
-			l.Dup, err = strconv.ParseFloat(v, 64)
-		default:
-			err = fmt.Errorf("link: unknown key %q", key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	w.Connect(x, y, l)
-	return nil
-}
-
 func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 	switch cmd {
 	case "dial":
@@ -174,7 +175,7 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 			err = fmt.Errorf("%s has not agreed with %s within %v", n.Name, m.Name, within)
 		}
 		return "", err
-	case "call", "transfer":
+	case "call", "transfer", "begin":
 		id, err := sdk.ParseID(a.word(2))
 		if err != nil {
 			return "", err
@@ -186,7 +187,10 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return w.transfer(n, m, id, size)
+		w.begin(n, m, id, size)
+		if cmd == "transfer" {
+			return w.finish(n)
+		}
 	}
 	return "", nil
 }
@@ -197,57 +201,6 @@ func (n *Node) Agreed(m *Node) bool {
 		return false
 	}
 	return slices.ContainsFunc(n.k.Peers(n.w.now), func(s kernel.PeerStatus) bool { return s.Node == m.ID() && s.Agreed })
-}
-
-// call makes a unary call and shows the answer.
-func (w *World) call(n, m *Node, id sdk.ID, text []byte) (string, error) {
-	app := n.Open(m.ID(), id, "")
-	wrote := false
-	err := w.RunUntil(w.now+30*time.Second, func() bool {
-		if app.Opened && !wrote {
-			wrote = true
-			n.Write(app, text, true)
-		}
-		return app.FIN || app.Err != ""
-	})
-	switch {
-	case err != nil:
-		return "", err
-	case app.Err != "":
-		return "error: " + app.Err, nil
-	case !app.FIN:
-		return "error: no answer within 30s", nil
-	}
-	return string(app.Data), nil
-}
-
-// transfer streams size bytes through an echo and compares.
-func (w *World) transfer(n, m *Node, id sdk.ID, size int) (string, error) {
-	app := n.Open(m.ID(), id, "")
-	data := make([]byte, size)
-	for i := range data {
-		data[i] = byte(w.rng.Uint32())
-	}
-	rest, closed := data, false
-	err := w.RunUntil(w.now+10*time.Minute, func() bool {
-		for app.Opened && !closed && (app.Credit > 0 || len(rest) == 0) {
-			k := min(len(rest), int(app.Credit), sdk.MaxStreamData)
-			closed = k == len(rest)
-			b := rest[:k]
-			rest = rest[k:]
-			n.Write(app, b, closed)
-		}
-		return app.FIN || app.Err != ""
-	})
-	switch {
-	case err != nil:
-		return "", err
-	case app.Err != "":
-		return "error: " + app.Err, nil
-	case !bytes.Equal(app.Data, data):
-		return fmt.Sprintf("error: %d of %d bytes came back, or they differ", len(app.Data), size), nil
-	}
-	return fmt.Sprintf("%d bytes, identical", size), nil
 }
 
 // execShow answers questions about a node.

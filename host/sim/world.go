@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nethost/host/identity"
+	"nethost/host/impair"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -18,11 +19,12 @@ import (
 // World is a set of nodes, the network between them and a clock.
 type World struct {
 	now    time.Duration
+	seed   uint64
 	rng    *rand.Rand
 	nodes  []*Node
 	byName map[string]*Node
 	byAddr map[netip.AddrPort]*Node
-	links  map[[2]*Node]*Link
+	links  map[[2]*Node]*impair.Link // by sender and receiver
 	queue  eventQueue
 	seq    uint64
 	hash   hash.Hash
@@ -32,8 +34,8 @@ type World struct {
 
 // New makes an empty world.
 func New(seed uint64) *World {
-	return &World{rng: rand.New(rand.NewPCG(seed, 0x6e6574686f7374)), byName: map[string]*Node{},
-		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*Link{}, hash: sha256.New(), now: time.Second}
+	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6e6574686f7374)), byName: map[string]*Node{},
+		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*impair.Link{}, hash: sha256.New(), now: time.Second}
 }
 
 // Now is the virtual time.
