@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"nethost/host/impair"
+	"nethost/host/kernel"
+	"nethost/host/wire"
 )
 
 // Connect puts a link in each direction between two nodes, both alike.
@@ -123,6 +125,27 @@ func (w *World) inject(dst *Node, from, to netip.AddrPort, b []byte, at time.Dur
 		}
 		w.record("<", dst, b)
 		dst.datagram(b, from)
+	})
+}
+
+// datagram gives the node a datagram: at once, or, where it reads in batches,
+// together with all that comes in the time until it reads.
+func (n *Node) datagram(b []byte, from netip.AddrPort) {
+	if n.cfg.Batch == 0 {
+		n.step(kernel.Input{Kind: kernel.InDatagram, Datagram: b, From: from})
+		return
+	}
+	n.inbox = append(n.inbox, wire.Train{Addr: from, Bytes: b})
+	if len(n.inbox) > 1 {
+		return // reading is due already
+	}
+	life := n.life
+	n.w.at(n.w.now+n.cfg.Batch, func() {
+		trains := n.inbox
+		n.inbox = nil
+		if n.life == life {
+			n.step(kernel.Input{Kind: kernel.InTrains, Trains: trains})
+		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"nethost/host/identity"
 	"nethost/host/kernel"
+	"nethost/host/wire"
 	"nethost/sdk"
 	"nethost/sdk/abi"
 )
@@ -30,6 +31,7 @@ type Node struct {
 	held  *App
 	begun []*App // transfers that go on, in the order in which they began
 	wire  []capture
+	inbox []wire.Train // what came since the node last read
 	trace []string
 }
 
@@ -130,10 +132,6 @@ func (n *Node) SetModules(mods []sdk.Module) {
 	for slot := range mods {
 		n.step(kernel.Input{Kind: kernel.InModuleUp, Slot: slot})
 	}
-}
-
-func (n *Node) datagram(b []byte, from netip.AddrPort) {
-	n.step(kernel.Input{Kind: kernel.InDatagram, Datagram: b, From: from})
 }
 
 // step runs the kernel with an input and everything that follows from it at once:

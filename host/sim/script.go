@@ -21,7 +21,7 @@ type Args struct {
 // Exec runs one command of the script language and says what a reader of the
 // script should see. modules makes a module from its name in a script.
 //
-//	node NAME [modules=a,b] [norelay] [network=N]
+//	node NAME [modules=a,b] [norelay] [network=N] [batch=1ms]
 //	link A B [delay=1ms] [IMPAIRMENT=VALUE ...]    both directions alike
 //	impair A B IMPAIRMENT=VALUE ...    from now on, from A to B only
 //	queue A B                 how much waits for the rate from A to B
@@ -141,7 +141,13 @@ func (w *World) execNode(a Args, modules func(string) (sdk.Module, error)) (stri
 	if err != nil {
 		return "", err
 	}
-	_, err = w.Add(NodeConfig{Name: a.word(0), Network: a.Keys["network"],
+	var batch time.Duration
+	if s := a.Keys["batch"]; s != "" {
+		if batch, err = time.ParseDuration(s); err != nil {
+			return "", err
+		}
+	}
+	_, err = w.Add(NodeConfig{Name: a.word(0), Network: a.Keys["network"], Batch: batch,
 		NoRelay: slices.Contains(a.Words[1:], "norelay"), Modules: mods})
 	return "", err
 }

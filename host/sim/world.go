@@ -55,6 +55,9 @@ type NodeConfig struct {
 	Network string
 	// Modules by slot.
 	Modules []sdk.Module
+	// Batch is how long the node lets datagrams wait before it reads them, all
+	// at once. 0: it reads each as it comes.
+	Batch time.Duration
 }
 
 // Add adds a node and starts it. Its identity follows from its name.
