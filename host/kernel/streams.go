@@ -307,6 +307,9 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 			p.opening[ev.Stream] = &opening{id: ev.ID, epoch: ev.Epoch}
 		}
 	case stream.Data:
+		if ev.Buffered { // a Step takes many packets, and the Output lives on
+			ev.Data = k.out.keep(ev.Data)
+		}
 		switch o := p.opening[ev.Stream]; {
 		case pi != nil:
 			k.peerData(p, pi, ev.Stream, ev.Data, ev.FIN)

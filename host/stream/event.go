@@ -28,14 +28,17 @@ func (k EventKind) String() string {
 
 // Event is something that happened to a stream.
 type Event struct {
-	Kind   EventKind
-	FIN    bool  // Data: the peer writes no more
-	Epoch  uint8 // manifest epoch mod 4 of the side that opened the stream
-	Class  sdk.Class
-	ID     sdk.ID
-	Code   sdk.Code
-	Stream uint64
-	N      uint64
+	Kind EventKind
+	FIN  bool // Data: the peer writes no more
+	// Buffered: Data lies in a buffer of the Mux, which the next packet may use
+	// again, and not in the packet.
+	Buffered bool
+	Epoch    uint8 // manifest epoch mod 4 of the side that opened the stream
+	Class    sdk.Class
+	ID       sdk.ID
+	Code     sdk.Code
+	Stream   uint64
+	N        uint64
 	// Data is borrowed. It aliases the packet being processed or a buffer of
 	// the Mux, and stays valid while the packet does, at most until the call
 	// of Events after the one that returned it.

@@ -99,7 +99,7 @@ func (m *Mux) deliver(s *stream, off uint64, b []byte) {
 		r.next = end
 		if held {
 			for piece := r.pop(); piece != nil; piece = r.pop() {
-				m.emit(s, Event{Kind: Data, Data: piece})
+				m.emit(s, Event{Kind: Data, Data: piece, Buffered: true})
 			}
 			r.settle(&m.recvPool)
 		}
