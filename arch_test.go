@@ -110,7 +110,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":         {"cmd/nethost"},
 	"github.com/pelletier/go-toml":   {"host/module"},
 	"golang.org/x/crypto":            {"host/session", "host/identity"},
-	"golang.org/x/sys":               {"host", "host/link", "host/module/process", "host/module/wasm", "plugins/hostinfo"},
+	"golang.org/x/sys":               {"host", "host/link", "host/impair/proxy", "host/module/process", "host/module/wasm", "plugins/hostinfo"},
 	"golang.org/x/term":              {"cmd/nethost"},
 }
 
