@@ -87,7 +87,7 @@ directory. Relays forward what they have never heard of and cannot read.
 		return usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
 	root.AddCommand(initCommand(), runCommand(), demoCommand(), statusCommand(), peersCommand(), routesCommand(),
-		sessionsCommand(), modulesCommand(), callCommand(), watchCommand(), benchCommand(), moduleCommand(), versionCommand(),
+		sessionsCommand(), modulesCommand(), callCommand(), watchCommand(), benchCommand(), impairCommand(), moduleCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: exitCodesHelp})
 	return root
 }
