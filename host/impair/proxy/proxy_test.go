@@ -370,3 +370,50 @@ func TestPool(t *testing.T) {
 		t.Error("the bound was passed")
 	}
 }
+
+// TestShared: I12: two clients have the rate together, not each.
+func TestShared(t *testing.T) {
+	server, a, b := socket(t), socket(t), socket(t)
+	const rate, n, size = 8_000_000, 200, 1000 // a byte a microsecond
+	p := running(t, server, Config{Up: impair.Config{Rate: rate, Queue: 1 << 20}})
+	start := time.Now()
+	for i := range n {
+		send(t, []*net.UDPConn{a, b}[i%2], p.LocalAddr(), make([]byte, size))
+	}
+	from := map[netip.AddrPort]int{}
+	for i := range n {
+		_, at := receive(t, server)
+		from[at]++
+		if least := time.Duration((i+1)*size) * time.Microsecond; time.Since(start) < least {
+			t.Fatalf("datagram %d came after %v, want at least %v", i, time.Since(start), least)
+		}
+	}
+	if len(from) != 2 {
+		t.Errorf("datagrams came from %v", from)
+	}
+}
+
+// TestLateness: I14: whoever looks late finds all that is due, and what comes after
+// it is due when it was.
+func TestLateness(t *testing.T) {
+	now := time.Duration(0)
+	f := newFlow(impair.Config{Rate: 8e6}, 1, func() time.Duration { return now }) // 1000 bytes a millisecond
+	w := newWriter(nil)
+	var in []packet
+	for range 10 {
+		in = append(in, packet{b: make([]byte, 1000)})
+	}
+	f.carry(in, w)
+	for _, step := range []struct {
+		at    time.Duration
+		count int
+		sleep time.Duration
+	}{{0, 0, 1000}, {999, 0, 1}, {5500, 5, 0}, {5500, 0, 500}, {10_000, 5, 0}, {10_001, 0, -1}} {
+		now = step.at * time.Microsecond
+		sleep := f.take(w)
+		if len(w.out) != step.count || step.sleep >= 0 && sleep != step.sleep*time.Microsecond || step.sleep < 0 && sleep < time.Hour {
+			t.Errorf("at %v: %d packets, sleep %v", now, len(w.out), sleep)
+		}
+		f.giveBack(w)
+	}
+}
