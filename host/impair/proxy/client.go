@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -27,7 +28,7 @@ func (p *Proxy) clientsToServer(r *reader) error {
 	for strikes := 0; ; {
 		n, err := r.read()
 		if err != nil {
-			if strikes++; strikes > maxStrikes || errors.Is(err, net.ErrClosed) {
+			if strikes++; strikes > maxStrikes || ended(err) {
 				return err
 			}
 			continue
@@ -61,7 +62,7 @@ func (p *Proxy) serverToClient(c *client, e *endpoint, r *reader) {
 		n, err := r.read()
 		if err != nil {
 			// Nobody listening at the server is no reason to end: it may come.
-			if strikes++; strikes > maxStrikes || errors.Is(err, net.ErrClosed) {
+			if strikes++; strikes > maxStrikes || ended(err) {
 				return
 			}
 			continue
@@ -155,23 +156,37 @@ func (p *Proxy) Rebind() error {
 			continue
 		}
 		p.rebinds++
-		p.close(past)
+		if past != nil {
+			p.close(past)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// endpoints are the sockets of a client. Proxy.mu is held.
+func (c *client) endpoints() []*endpoint {
+	if c.past == nil {
+		return []*endpoint{c.up.Load()}
+	}
+	return []*endpoint{c.up.Load(), c.past}
+}
+
+// ended reports whether a read failed because reading is over.
+func ended(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // hangUp closes the sockets of a client. Proxy.mu is held.
 func (p *Proxy) hangUp(c *client) {
 	c.gone.Store(true)
-	p.close(c.past)
-	p.close(c.up.Load())
+	for _, e := range c.endpoints() {
+		p.close(e)
+	}
 }
 
 func (p *Proxy) close(e *endpoint) {
-	if e != nil {
-		p.drops += kernelDrops(e.conn)
-		e.conn.Close()
-	}
+	p.drops += kernelDrops(e.conn)
+	e.conn.Close()
 }
 
 // housekeeping forgets idle clients and rebinds the others.

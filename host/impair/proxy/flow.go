@@ -120,7 +120,7 @@ func (f *flow) send(w *writer) {
 func (f *flow) release(ctx context.Context, w *writer) {
 	timer := time.NewTimer(never)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
 		sleep := f.take(w)
 		if len(w.out) > 0 {
 			f.send(w)

@@ -25,6 +25,9 @@ const socketBuffer = 4 << 20
 // maxStrikes is how many reads in a row may fail before a socket is given up.
 const maxStrikes = 1000
 
+// stopWithin bounds how long Run waits for writers when it ends.
+const stopWithin = 200 * time.Millisecond
+
 // Config describes a proxy.
 type Config struct {
 	// Listen is where clients send to. Port 0: the system chooses. Required.
@@ -87,7 +90,8 @@ type Proxy struct {
 	clients  map[netip.AddrPort]*client
 	rebinds  uint64
 	drops    uint64 // of sockets that are closed
-	stopping bool
+	stopping bool   // no new sockets
+	closed   bool
 }
 
 // New binds the address to listen at. The error wraps that of the system
@@ -157,22 +161,44 @@ func (p *Proxy) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	cancel()
+	p.stop()
 	p.Close()
 	p.wg.Wait()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	if err != nil && !ended(err) {
 		return fmt.Errorf("impair: reading udp %s: %w", p.cfg.Listen, err)
 	}
 	return nil
+}
+
+// stop ends all reading and waits, for a short while, until what was read has been
+// sent: closing a socket under a writer would count as datagrams refused.
+func (p *Proxy) stop() {
+	p.mu.Lock()
+	p.stopping = true
+	past := time.Unix(1, 0)
+	p.front.SetReadDeadline(past)
+	for _, c := range p.clients {
+		for _, e := range c.endpoints() {
+			e.conn.SetReadDeadline(past)
+		}
+	}
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() { p.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopWithin):
+	}
 }
 
 // Close closes all sockets. Run does so itself.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopping {
+	if p.closed {
 		return
 	}
-	p.stopping = true
+	p.stopping, p.closed = true, true
 	p.drops += kernelDrops(p.front)
 	p.front.Close()
 	for _, c := range p.clients {
@@ -211,16 +237,14 @@ func (p *Proxy) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Clients, s.Rebinds, s.KernelDrops = len(p.clients), p.rebinds, p.drops
-	if p.stopping {
+	if p.closed {
 		s.Clients = 0
 		return s
 	}
 	s.KernelDrops += kernelDrops(p.front)
 	for _, c := range p.clients {
-		for _, e := range []*endpoint{c.up.Load(), c.past} {
-			if e != nil {
-				s.KernelDrops += kernelDrops(e.conn)
-			}
+		for _, e := range c.endpoints() {
+			s.KernelDrops += kernelDrops(e.conn)
 		}
 	}
 	return s

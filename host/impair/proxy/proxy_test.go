@@ -417,3 +417,30 @@ func TestLateness(t *testing.T) {
 		f.giveBack(w)
 	}
 }
+
+// TestStop: what is under way when the proxy ends counts as that, not as refused.
+func TestStop(t *testing.T) {
+	for range 20 {
+		server, c := socket(t), socket(t)
+		p, err := New(Config{Listen: loopback, To: addrOf(server), Up: impair.Config{Delay: time.Millisecond, Jitter: 20 * time.Millisecond}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx) }()
+		for range 500 {
+			send(t, c, p.LocalAddr(), make([]byte, 200))
+		}
+		receive(t, server)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		s := p.Stats()
+		conserved(t, "up", s.Up)
+		if s.Up.Lost["send"] != 0 || s.Up.Waiting == 0 || s.Clients != 0 {
+			t.Fatalf("%+v", s)
+		}
+	}
+}
