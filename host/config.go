@@ -28,6 +28,10 @@ type Config struct {
 	Key *identity.Key
 	// NetworkKey admits to the network. Required.
 	NetworkKey identity.NetworkKey
+	// NetworkKey2 is a second current key while the network changes its key: it
+	// admits as well, and is dialled with when nobody answers to NetworkKey.
+	// Default: none.
+	NetworkKey2 identity.NetworkKey
 	// Incarnation counts the starts of this identity; it must be higher than
 	// at any start before. Required, see store.Incarnation.
 	Incarnation uint64

@@ -18,6 +18,10 @@ type Config struct {
 	Static *identity.Static
 	// NetworkKey admits to the network. Required.
 	NetworkKey identity.NetworkKey
+	// NetworkKey2 is a second current key while the network changes its key: it
+	// admits as well, and is dialled with when nobody answers to NetworkKey.
+	// Zero: none.
+	NetworkKey2 identity.NetworkKey
 	// AES says that this machine has instructions for AES-256-GCM: see
 	// session.LocalConfig.
 	AES bool
@@ -98,6 +102,14 @@ func (c *Config) fill() error {
 		c.Table = registry.NewTable()
 	}
 	return nil
+}
+
+// secondKey is NetworkKey2, nil for none.
+func (c *Config) secondKey() []byte {
+	if c.NetworkKey2 == (identity.NetworkKey{}) {
+		return nil
+	}
+	return c.NetworkKey2[:]
 }
 
 // moduleName is the name of a slot, for principals and listings.

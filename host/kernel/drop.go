@@ -19,6 +19,8 @@ const (
 	DropNoRelay                   // this node does not relay
 	DropMac1                      // a handshake of another network, or noise
 	DropHandshakeSeen             // a handshake message seen before
+	DropCookie                    // a first message that was asked for a cookie
+	DropTooOften                  // a first message of a source that is over its share
 	DropHalfOpen                  // too many handshakes under way
 	DropHandshake                 // a handshake that failed
 	DropBusy                      // no job slot left
@@ -37,7 +39,7 @@ const (
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
-	"half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
+	"cookie", "too_often", "half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
 	"no_peer", "fragment", "incomplete"}
 
 // String is the reason as it appears in metrics.

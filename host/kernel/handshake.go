@@ -18,6 +18,7 @@ type dial struct {
 	dest  wire.RID       // 0: unknown
 	addr  netip.AddrPort // invalid: through a relay
 	index uint32
+	local *session.Local // the network key of this try
 	hs    *session.Handshake
 	m1    []byte
 	m3    []byte // set once m2 was good
@@ -28,6 +29,11 @@ type dial struct {
 	peer  *peer   // nil for an anchor that does not name its node
 	home  *anchor // the anchor this dial serves
 	dead  bool
+
+	cookie      [wire.MacSize]byte // what the responder gave us for our address
+	cookieUntil time.Duration
+	proved      bool   // m1 has it
+	speaks      string // what the responder said of versions
 }
 
 // answer is a handshake a stranger began.
@@ -35,6 +41,7 @@ type answer struct {
 	hs    *session.Handshake
 	addr  netip.AddrPort
 	token session.Token
+	timer timer // half-open handshakes end by themselves
 }
 
 // dialPeer begins a handshake with a known node, directly when it is a
@@ -67,14 +74,22 @@ func (k *Kernel) begin(d *dial) {
 	}
 	e.dial, d.index = d, index
 	d.hs, d.m3, d.sess = nil, nil, nil
+	d.proved = k.now < d.cookieUntil
+	if d.local == nil {
+		d.local = k.local
+	}
 	d.tries++
 	var seed [64]byte
 	k.random(seed[:])
 	var hs *session.Handshake
 	var m1 []byte
 	var err error
+	local, node, dest, proved, cookie := d.local, d.node, d.dest, d.proved, d.cookie // the job runs off the lock
 	ok = k.job(func() {
-		hs, m1, err = k.local.Initiate(bytes.NewReader(seed[:]), index, d.node, d.dest)
+		hs, m1, err = local.Initiate(bytes.NewReader(seed[:]), index, node, dest)
+		if err == nil && proved {
+			session.SetCookie(m1, cookie)
+		}
 	}, func(k *Kernel) {
 		if d.dead || d.index != index {
 			return
@@ -98,6 +113,8 @@ func (k *Kernel) begin(d *dial) {
 func (k *Kernel) dialTimer(d *dial) {
 	switch {
 	case d.dead:
+	case d.tries > handshakeTries && d.speaks != "":
+		k.dialFailed(d, errors.New(d.speaks))
 	case d.tries > handshakeTries:
 		k.dialFailed(d, errors.New("no answer"))
 	case d.m3 != nil && d.tries < handshakeTries:
@@ -105,6 +122,12 @@ func (k *Kernel) dialTimer(d *dial) {
 		k.sendEnvelope(d.m3, d.addr, d.dest)
 		k.timers.set(&d.timer, k.now+confirmRetry)
 	default:
+		if other := k.local.Second(); other != nil && d.m3 == nil { // it may have the other key only
+			if d.local == other {
+				other = k.local
+			}
+			d.local = other
+		}
 		k.begin(d)
 	}
 }
@@ -145,104 +168,20 @@ func (k *Kernel) dialFailed(d *dial, err error) {
 	}
 }
 
-// receiveEnvelope takes a handshake message. link is the neighbour a relayed one
-// came through, nil for a direct one.
-func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
-	env, ok := wire.ParseEnvelope(b)
-	if !ok {
-		k.drop(DropMalformed)
-		return
-	}
-	if k.down {
-		k.drop(DropHandshake)
-		return
-	}
-	if !k.local.CheckMac1(b, &env) {
-		k.drop(DropMac1)
-		return
-	}
-	if link != nil {
-		from = netip.AddrPort{}
-	}
-	switch env.Kind {
-	case wire.KindM1:
-		k.receiveM1(b, &env, from, link)
-	case wire.KindM2:
-		k.receiveM2(b, &env)
-	case wire.KindM3:
-		k.receiveM3(b, &env)
-	default:
-		k.drop(DropHandshake)
-	}
-}
-
-func (k *Kernel) receiveM1(b []byte, env *wire.Envelope, from netip.AddrPort, link *peer) {
-	var eph [32]byte
-	if copy(eph[:], env.Noise) != len(eph) {
-		k.drop(DropMalformed)
-		return
-	}
-	if k.admit.Seen(eph) {
-		k.drop(DropHandshakeSeen)
-		return
-	}
-	token, ok := k.admit.Begin(source(from, link, env.Sender), k.now)
-	if !ok {
-		k.drop(DropHalfOpen)
-		return
-	}
-	index, e, ok := k.index.take(k.random32())
-	if !ok {
-		k.admit.End(token)
-		k.drop(DropHalfOpen)
-		return
-	}
-	a := &answer{addr: from, token: token}
-	e.answer = a
-	var seed [64]byte
-	k.random(seed[:])
-	m1 := bytes.Clone(b)
-	var hs *session.Handshake
-	var m2 []byte
-	var err error
-	ok = k.job(func() {
-		hs, m2, err = k.local.Respond(bytes.NewReader(seed[:]), index, m1)
-	}, func(k *Kernel) {
-		if err != nil {
-			k.drop(DropHandshake)
-			k.answerFailed(index, a, err)
-			return
-		}
-		a.hs = hs
-		k.sendEnvelope(m2, a.addr, hs.PeerRID())
-		// Half-open handshakes end by themselves.
-		t := &timer{}
-		t.fire = func(time.Duration) {
-			if e := k.index.get(index); e != nil && e.answer == a {
-				k.answerFailed(index, a, errors.New("no third message"))
-			}
-		}
-		k.timers.set(t, k.now+session.HalfOpenAge)
-	})
-	if !ok {
-		k.admit.End(token)
-		k.index.drop(index)
-	}
-}
-
 func (k *Kernel) answerFailed(index uint32, a *answer, err error) {
 	k.admit.End(a.token)
+	k.timers.set(&a.timer, never)
 	k.index.drop(index)
 	k.trace(TraceHandshake, sdk.NodeID{}, a.addr, err.Error())
 }
 
 func (k *Kernel) receiveM2(b []byte, env *wire.Envelope) {
-	e := k.index.get(env.Receiver)
-	if e == nil || e.dial == nil || e.dial.hs == nil || e.dial.m3 != nil {
+	d := k.waits(env.Receiver)
+	if d == nil {
 		k.drop(DropHandshake)
 		return
 	}
-	d, hs := e.dial, e.dial.hs
+	hs := d.hs
 	d.hs = nil // one m2 at a time; a bad one ends this try
 	m2, now := bytes.Clone(b), k.now
 	var m3 []byte
@@ -299,6 +238,7 @@ func (k *Kernel) receiveM3(b []byte, env *wire.Envelope) {
 			return
 		}
 		k.admit.End(a.token)
+		k.timers.set(&a.timer, never)
 		e.answer = nil
 		k.install(s, a.addr)
 	}) {
@@ -317,21 +257,6 @@ func (k *Kernel) confirm(d *dial) *peer {
 		d.home.found, d.home.err = d.sess.Peer(), ""
 	}
 	return k.install(d.sess, d.addr)
-}
-
-// source names whom a handshake is charged to: an address, or the neighbour that
-// relayed it. A neighbour stands for many nodes, so it gets sixteen shares, which
-// the initiators' indices spread over.
-func source(from netip.AddrPort, link *peer, sender uint32) uint64 {
-	if link != nil {
-		return uint64(link.rid)&^15 | uint64(sender&15)
-	}
-	a := from.Addr().As16()
-	var h uint64 = 14695981039346656037
-	for _, c := range a {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return h
 }
 
 func sessionText(s *session.Session, addr netip.AddrPort) string {

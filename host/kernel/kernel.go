@@ -21,7 +21,7 @@ type Kernel struct {
 	self  sdk.NodeID
 	rid   wire.RID
 	local *session.Local
-	admit session.Admission
+	admit *session.Admission
 	out   *Output
 	now   time.Duration
 
@@ -63,11 +63,11 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
 		Interval: cfg.WaveInterval, RelayOff: cfg.NoRelay}, now)
 	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
-		PSK: cfg.NetworkKey[:], AES: cfg.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
+		PSK: cfg.NetworkKey[:], PSK2: cfg.secondKey(), AES: cfg.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
 	if err != nil {
 		return nil, err
 	}
-	k.local = local
+	k.local, k.admit = local, session.NewAdmission(local, k.random)
 	k.waves.fire = func(now time.Duration) { k.table.OnTimer(now) }
 	k.setTable(cfg.Table)
 	return k, nil

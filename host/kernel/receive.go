@@ -41,7 +41,7 @@ func (k *Kernel) receiveLocal(b []byte, from netip.AddrPort) {
 	h, rest, ok := wire.ParseHop(b)
 	switch {
 	case !ok && len(b) > 0 && h.Version != wire.Version:
-		k.drop(DropVersion)
+		k.receiveForeign(b, from)
 	case !ok:
 		k.drop(DropMalformed)
 	case wire.IsHandshake(rest):

@@ -128,22 +128,48 @@ func (l *Local) Respond(entropy io.Reader, index uint32, m1 []byte) (*Handshake,
 		Sender: index, Receiver: e.Sender, Dest: h.hello.rid, Noise: noise2}), nil
 }
 
+// Claim reads the return address of m1, a whole envelope, without a Diffie-Hellman
+// and without believing it. Its mac1 must be good already.
+func (l *Local) Claim(m1 []byte) (wire.RID, error) {
+	e, ok := wire.ParseEnvelope(m1)
+	if !ok || len(e.Noise) < m1Size {
+		return 0, ErrMalformed
+	}
+	hs, err := noise.NewHandshakeState(l.noiseConfig(false, nil, m1[:wire.EnvelopeHead]))
+	if err != nil {
+		return 0, fmt.Errorf("session: %w", err)
+	}
+	payload, _, _, err := hs.ReadMessage(nil, e.Noise)
+	if err != nil {
+		return 0, ErrAuth
+	}
+	h, ok := parseHello(payload)
+	if !ok {
+		return 0, ErrMalformed
+	}
+	return h.rid, nil
+}
+
+func (l *Local) noiseConfig(initiator bool, ephemeral, head []byte) noise.Config {
+	return noise.Config{
+		CipherSuite:           noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
+		Random:                bytes.NewReader(ephemeral),
+		Pattern:               noise.HandshakeXX,
+		Initiator:             initiator,
+		Prologue:              append([]byte(prologue), head...),
+		PresharedKey:          l.psk[:],
+		PresharedKeyPlacement: 0,
+		StaticKeypair:         noise.DHKey{Private: l.static.Private[:], Public: l.static.Public[:]},
+	}
+}
+
 // replay brings the Noise state to where the peer's next message is due, from
 // m1 and our ephemeral key alone, and gives our last message. It runs at the
 // start, and again after a forged message: a state that failed is not to be
 // trusted, since flynn/noise rolls back only a part of it.
 func (h *Handshake) replay(head []byte) (out []byte, err error) {
 	l := h.local
-	h.noise, err = noise.NewHandshakeState(noise.Config{
-		CipherSuite:           noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
-		Random:                bytes.NewReader(h.ephemeral[:]),
-		Pattern:               noise.HandshakeXX,
-		Initiator:             h.initiator,
-		Prologue:              append([]byte(prologue), head...),
-		PresharedKey:          l.psk[:],
-		PresharedKeyPlacement: 0,
-		StaticKeypair:         noise.DHKey{Private: l.static.Private[:], Public: l.static.Public[:]},
-	})
+	h.noise, err = noise.NewHandshakeState(l.noiseConfig(h.initiator, h.ephemeral[:], head))
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -61,10 +62,17 @@ func TestHandshakeVectors(t *testing.T) {
 	var b strings.Builder
 	hop := packet(wire.ForwardSize, "")
 	x.sa.SignHop(hop)
+	adm := NewAdmission(x.b, func(b []byte) { (&entropy{seed: 3}).Read(b) })
+	adm.jar.fresh(0, adm.random)
+	e, _ := wire.ParseEnvelope(x.m1)
+	src := AddrSource(netip.MustParseAddrPort("192.0.2.1:7700"))
+	cookie := adm.AppendCookie(nil, x.b, &e, src)
+	proven := bytes.Clone(x.m1)
+	SetCookie(proven, adm.jar.cookie(src))
 	for _, v := range []struct {
 		name  string
 		bytes []byte
-	}{{"m1", x.m1}, {"m2", x.m2}, {"m3", x.m3}, {"local", seal(t, x.sa, wire.LocalSize, "hello")},
+	}{{"cookie", cookie}, {"m1-with-mac2", proven}, {"version", x.b.AppendVersions(nil, &e, 0)}, {"m1", x.m1}, {"m2", x.m2}, {"m3", x.m3}, {"local", seal(t, x.sa, wire.LocalSize, "hello")},
 		{"forward", seal(t, x.sb, wire.ForwardSize, "hello")}, {"hop", hop}} {
 		fmt.Fprintf(&b, "%s %s\n", v.name, hex.EncodeToString(v.bytes))
 	}

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+	"crypto/cipher"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -36,6 +38,9 @@ type LocalConfig struct {
 	PSK []byte
 	// PSKID names PSK in the envelope; 0 is the network key.
 	PSKID uint64
+	// PSK2 is a second current key under the same PSKID (S1.5), or nil: while a
+	// network changes its key, some nodes have the old one and some the new.
+	PSK2 []byte
 	// AES says that this machine is faster at AES-256-GCM than at
 	// ChaCha20-Poly1305, because its processor has instructions for it. Where both
 	// ends say so, session packets are sealed with it.
@@ -63,6 +68,8 @@ type Local struct {
 	floor    func(sdk.NodeID) uint64
 	// Keys of mac1 for messages to us: to an unknown RID, and to ours.
 	macAny, macOwn [32]byte
+	cookie         cipher.AEAD
+	second         *Local
 }
 
 // NewLocal checks the configuration.
@@ -92,9 +99,19 @@ func NewLocal(c LocalConfig) (*Local, error) {
 		return nil, fmt.Errorf("session: MinVersion %d is above MaxVersion %d", l.min, l.max)
 	}
 	l.rid = identity.RIDOf(l.id)
-	l.macAny, l.macOwn = l.macKey(0), l.macKey(l.rid)
+	l.macAny, l.macOwn, l.cookie = l.macKey(0), l.macKey(l.rid), cookieAEAD(l.psk)
+	if c.PSK2 != nil && !bytes.Equal(c.PSK, c.PSK2) {
+		c.PSK, c.PSK2 = c.PSK2, nil
+		var err error
+		if l.second, err = NewLocal(c); err != nil {
+			return nil, fmt.Errorf("second key: %w", err)
+		}
+	}
 	return l, nil
 }
+
+// Second is our end under the second current key, nil when there is none.
+func (l *Local) Second() *Local { return l.second }
 
 // Format keeps keys out of logs, whatever the verb.
 func (l *Local) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "session end of %s", l.id) }
@@ -114,21 +131,9 @@ func (l *Local) macKey(dest wire.RID) [32]byte {
 	return blake2s.Sum256(b[:])
 }
 
-// mac1 is keyed BLAKE2s-128 over all that comes before it (S2.1).
-func mac1(key *[32]byte, signed []byte) (m [wire.MacSize]byte) {
-	h, err := blake2s.New128(key[:])
-	if err != nil { // a key of 32 bytes is always good
-		panic(err)
-	}
-	h.Write(signed)
-	h.Sum(m[:0])
-	return m
-}
-
 // CheckMac1 reports whether whoever made the envelope env (e is what it parses
-// to) knows our pre-shared key and meant us, or did not know whom. It keeps no
-// state and costs well below a microsecond: it is the first thing to ask of an
-// envelope.
+// to) knows our pre-shared key and meant us, or did not know whom. It is good for any
+// goroutine; what takes datagrams asks Admission.Check, which is faster.
 func (l *Local) CheckMac1(env []byte, e *wire.Envelope) bool {
 	if e.PSK != l.pskID || len(env) < wire.EnvelopeMin {
 		return false
@@ -139,15 +144,25 @@ func (l *Local) CheckMac1(env []byte, e *wire.Envelope) bool {
 	} else if e.Dest != 0 {
 		return false
 	}
-	m := mac1(key, env[:len(env)-2*wire.MacSize])
-	return subtle.ConstantTimeCompare(m[:], e.Mac1[:]) == 1
+	m := mac128(key[:], env[:len(env)-2*wire.MacSize])
+	return equal(&m, &e.Mac1)
 }
+
+func equal(a, b *[wire.MacSize]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
 
 // seal writes an envelope and its mac1.
 func (l *Local) seal(e wire.Envelope) []byte {
-	b := wire.AppendEnvelope(make([]byte, 0, wire.EnvelopeMin+len(e.Noise)), e)
-	key := l.macKey(e.Dest)
-	m := mac1(&key, b[:len(b)-2*wire.MacSize])
+	return l.appendSealed(make([]byte, 0, wire.EnvelopeMin+len(e.Noise)), e)
+}
+
+func (l *Local) appendSealed(b []byte, e wire.Envelope) []byte {
+	n := len(b)
+	b = wire.AppendEnvelope(b, e)
+	key := l.macAny
+	if e.Dest != 0 {
+		key = l.macKey(e.Dest)
+	}
+	m := mac128(key[:], b[n:len(b)-2*wire.MacSize])
 	copy(b[len(b)-2*wire.MacSize:], m[:])
 	return b
 }

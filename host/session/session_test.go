@@ -316,64 +316,6 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-func TestAdmission(t *testing.T) {
-	var a Admission
-	for i := range SeenEphemerals + 10 {
-		if a.Seen([32]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}) {
-			t.Fatalf("%d: seen the first time", i)
-		}
-	}
-	key := func(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8), byte(i >> 16), 1} }
-	if !a.Seen(key(10)) || !a.Seen(key(SeenEphemerals+9)) {
-		t.Error("a replay is not seen")
-	}
-	if a.Seen(key(9)) || len(a.seen) != SeenEphemerals || len(a.ring) != SeenEphemerals {
-		t.Error("the ring is not bounded")
-	}
-
-	// S2.4
-	var tokens []Token
-	for i := range HalfOpenPerSource {
-		tok, ok := a.Begin(7, time.Duration(i))
-		if !ok {
-			t.Fatal("refused")
-		}
-		tokens = append(tokens, tok)
-	}
-	if _, ok := a.Begin(7, 0); ok {
-		t.Error("a ninth of one source")
-	}
-	a.End(tokens[0])
-	a.End(tokens[0])
-	a.End(Token{})
-	a.End(Token{slot: 1 << 30})
-	if a.HalfOpen() != HalfOpenPerSource-1 {
-		t.Errorf("%d half open", a.HalfOpen())
-	}
-	if _, ok := a.Begin(7, 0); !ok {
-		t.Error("the place did not come back")
-	}
-	a.End(tokens[0]) // its slot has a new tenant
-	if a.HalfOpen() != HalfOpenPerSource {
-		t.Error("an old token ended a new handshake")
-	}
-	for i := uint64(0); a.HalfOpen() < MaxHalfOpen; i++ {
-		if _, ok := a.Begin(100+i, time.Second); !ok {
-			t.Fatal("refused below the limit")
-		}
-	}
-	if _, ok := a.Begin(9999999, time.Second); ok {
-		t.Error("1025 half open")
-	}
-	if _, ok := a.Begin(9999999, HalfOpenAge+time.Millisecond); !ok {
-		t.Error("old ones are not expired when room is needed")
-	}
-	a.Expire(time.Hour)
-	if a.HalfOpen() != 0 || len(a.sources) != 0 || len(a.slots) > MaxHalfOpen {
-		t.Error("something is left")
-	}
-}
-
 func TestVerdictText(t *testing.T) {
 	for v, want := range map[Verdict]string{OK: "ok", BadTag: "bad tag", Replayed: "replayed", Expired: "expired", 9: "unknown verdict"} {
 		if v.String() != want {
