@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"nethost/host/liveness"
 	"nethost/host/session"
 	"nethost/host/wire"
 	"nethost/sdk"
@@ -84,6 +85,7 @@ func (k *Kernel) begin(d *dial) {
 	var hs *session.Handshake
 	var m1 []byte
 	var err error
+	inside := k.rekeysInside(d)
 	local, node, dest, proved, cookie := d.local, d.node, d.dest, d.proved, d.cookie // the job runs off the lock
 	ok = k.job(func() {
 		hs, m1, err = local.Initiate(bytes.NewReader(seed[:]), index, node, dest)
@@ -99,6 +101,9 @@ func (k *Kernel) begin(d *dial) {
 			return
 		}
 		d.hs, d.m1 = hs, m1
+		if inside && k.sendInside(d.peer, m1) {
+			return
+		}
 		k.sendEnvelope(m1, d.addr, d.dest)
 	})
 	if !ok {
@@ -107,6 +112,31 @@ func (k *Kernel) begin(d *dial) {
 	}
 	k.timers.set(&d.timer, k.now+d.wait)
 	d.wait = min(d.wait*2, 4*time.Second)
+}
+
+// rekeysInside reports whether a first message can travel under the keys that it is
+// to renew: the first try towards a neighbour that is alive. There it is charged to
+// the neighbour, whom the hop tag proves, and no flood in the name of an address can
+// keep a session that stands from being renewed.
+func (k *Kernel) rekeysInside(d *dial) bool {
+	p := d.peer
+	return p != nil && d.tries == 1 && p.cur != nil && p.det != nil && p.state == liveness.Alive &&
+		p.firstUnheard == never && p.cur.NeedsRekey(k.now)
+}
+
+// sendInside sends a first message to a neighbour in a forward frame.
+func (k *Kernel) sendInside(p *peer, m1 []byte) bool {
+	if p.cur == nil || p.det == nil {
+		return false
+	}
+	b := wire.AppendHop(k.out.packet(wire.ForwardSize+len(m1)),
+		wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: 1, Dest: p.rid})
+	b = append(b, m1...)
+	if !p.cur.SignHop(b) {
+		return false
+	}
+	k.sendTo(p, b, true)
+	return true
 }
 
 // dialTimer tries again: a fresh m1, or the same m3 until it is confirmed.

@@ -191,7 +191,7 @@ func (k *Kernel) retire(p *peer, s *session.Session) {
 	if p.old != nil {
 		k.index.drop(p.old.LocalIndex())
 	}
-	p.old, p.oldUntil = s, k.now+oldKeyKept
+	p.old, p.oldUntil = s, min(k.now+oldKeyKept, s.Born()+session.HardAfter)
 }
 
 // direct notes that the peer is a neighbour at addr.

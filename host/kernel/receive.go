@@ -65,6 +65,7 @@ func (k *Kernel) receiveForward(b []byte, r *relaying) (relayed bool) {
 			k.drop(DropLinkUnknown)
 			return true
 		}
+		e.sess.Expire(k.now)
 		*r = relaying{index: h.LinkIndex, sess: e.sess, from: e.peer}
 	}
 	if v := r.sess.CheckHop(b, &h); v != session.OK {
@@ -100,6 +101,7 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort) {
 		k.drop(DropNoSession)
 		return
 	}
+	e.sess.Expire(k.now)
 	plain, counter, v := e.sess.Open(b, hop)
 	if v != session.OK {
 		k.dropVerdict(v, DropBadTag, DropReplayed)
@@ -288,8 +290,9 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 			k.toldUnsupported(p, &u)
 		}
 	case wire.MsgGoodbye:
-		if _, ok = wire.ParseGoodbye(body); ok {
-			k.peerDown(p, sdk.DownGoodbye)
+		var g wire.Goodbye
+		if g, ok = wire.ParseGoodbye(body); ok {
+			k.peerDown(p, goodbyeReason(g))
 		}
 	case wire.MsgPathChallenge:
 		var c wire.PathChallenge
