@@ -56,6 +56,7 @@ const (
 	openTimeout     = 10 * time.Second       // an open without a deadline waits this long for a session
 	handshakeRetry  = 500 * time.Millisecond // first retry; doubles
 	handshakeTries  = 6
+	simultaneous    = 4 * handshakeRetry     // two handshakes this close are a simultaneous open
 	confirmRetry    = 200 * time.Millisecond // m3 is sent again until a packet proves that it arrived
 	redialMin       = 250 * time.Millisecond
 	redialMax       = 15 * time.Second

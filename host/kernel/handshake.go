@@ -143,6 +143,11 @@ func (k *Kernel) sendInside(p *peer, m1 []byte) bool {
 func (k *Kernel) dialTimer(d *dial) {
 	switch {
 	case d.dead:
+	case k.superseded(d):
+		if d.home != nil {
+			d.home.found, d.home.err = d.sess.Peer(), ""
+		}
+		k.dialEnd(d, false)
 	case d.tries > handshakeTries && d.speaks != "":
 		k.dialFailed(d, errors.New(d.speaks))
 	case d.tries > handshakeTries:
@@ -160,6 +165,18 @@ func (k *Kernel) dialTimer(d *dial) {
 		}
 		k.begin(d)
 	}
+}
+
+// superseded reports whether the peer dialled us at the same time and its session
+// is the one both send on, because its id is the lower (S7.4): it will never send a
+// packet under ours.
+func (k *Kernel) superseded(d *dial) bool {
+	if d.sess == nil || k.now < d.sess.Born()+3*confirmRetry { // else a packet would be here by now
+		return false
+	}
+	p := k.peers[d.sess.Peer()]
+	return p != nil && p.cur != nil && !p.cur.Initiator() && k.initiatedByLower(p.cur, p) &&
+		p.cur.Born() > d.sess.Born()-simultaneous && p.cur.Born() < d.sess.Born()+simultaneous
 }
 
 // dialEnd takes the handshake off every list. The index lives on when a session

@@ -153,7 +153,7 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	switch {
 	case fresh:
 		p.cur = s
-	case p.cur.Initiator() != s.Initiator() && k.now-p.cur.Born() < handshakeRetry*4 &&
+	case p.cur.Initiator() != s.Initiator() && k.now-p.cur.Born() < simultaneous &&
 		k.initiatedByLower(p.cur, p):
 		k.retire(p, s) // simultaneous open: both end up on the one the lower NodeID began
 	default:
