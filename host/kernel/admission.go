@@ -144,7 +144,7 @@ func (k *Kernel) respond(b []byte, l *session.Local, from netip.AddrPort, token 
 			k.answerFailed(index, a, err)
 			return
 		}
-		a.hs = hs
+		a.hs, a.sent = hs, true
 		k.sendEnvelope(m2, a.addr, hs.PeerRID())
 		a.timer.fire = func(time.Duration) { k.answerFailed(index, a, errors.New("no third message")) }
 		k.timers.set(&a.timer, k.now+session.HalfOpenAge)
@@ -158,7 +158,7 @@ func (k *Kernel) respond(b []byte, l *session.Local, from netip.AddrPort, token 
 // waits finds the handshake of ours that waits for an answer to m1 under an index.
 func (k *Kernel) waits(index uint32) *dial {
 	e := k.index.get(index)
-	if e == nil || e.dial == nil || e.dial.hs == nil || e.dial.m3 != nil {
+	if e.phase() != phaseAsked {
 		return nil
 	}
 	return e.dial

@@ -90,3 +90,75 @@ func FuzzStep(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHandshakes lets two nodes dial each other over a network that loses, repeats,
+// delays, cuts and mangles handshakes. No panic; and when the network is good again,
+// they agree, on one session, and nothing half open is left.
+func FuzzHandshakes(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13})
+	f.Add([]byte{2, 2, 2, 2, 6, 6, 3, 9, 3, 9, 3, 9, 2, 2, 6, 1, 1, 1, 1, 6, 6, 6})
+	f.Add([]byte{3, 1, 4, 200, 5, 0, 3, 77, 6, 6, 1, 1, 2, 2, 0, 0, 0, 3, 40, 0, 4, 100})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		b = b[:min(len(b), 128)]
+		next := func() int {
+			if len(b) == 0 {
+				return 0
+			}
+			x := b[0]
+			b = b[1:]
+			return int(x)
+		}
+		l := newLoose(t, 2)
+		var late []func()
+		l.lose = func(to int, pkt []byte) bool {
+			if len(b) == 0 {
+				return false
+			}
+			again := func(pkt []byte) func() {
+				pkt = bytes.Clone(pkt)
+				return func() { l.step(to, Input{Kind: InDatagram, Datagram: bytes.Clone(pkt), From: addrOf(1 - to)}) }
+			}
+			switch next() % 7 {
+			case 1:
+				return true
+			case 2:
+				late = append(late, again(pkt))
+				return true
+			case 3:
+				l.queue = append(l.queue, again(pkt[:next()*len(pkt)/256]))
+			case 4:
+				at := next() * len(pkt) / 256
+				pkt[at] ^= byte(next() | 1)
+			case 5:
+				l.queue = append(l.queue, again(pkt), again(pkt))
+			case 6:
+				for _, f := range late {
+					l.queue = append(l.queue, f)
+				}
+			}
+			return false
+		}
+		l.step(0, Input{Kind: InDial, From: addrOf(1)})
+		l.step(1, Input{Kind: InDial, From: addrOf(0)})
+		for len(b) > 0 {
+			l.run(time.Duration(next()) * 10 * time.Millisecond)
+		}
+		l.run(40 * time.Second)
+		for _, f := range late {
+			f()
+		}
+		l.run(5 * time.Second)
+		l.same(0, 1)
+		if l.handle(0, 1) == 0 || l.handle(1, 0) == 0 {
+			t.Fatal("no agreement over a good network")
+		}
+		l.talk(0, 1)
+		l.talk(1, 0)
+		l.run(oldKeyKept + 5*time.Second)
+		for i, k := range l.k {
+			if n := k.admit.HalfOpen(); n != 0 {
+				t.Errorf("node %d keeps %d half open", i, n)
+			}
+		}
+	})
+}

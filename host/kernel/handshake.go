@@ -41,6 +41,7 @@ type dial struct {
 type answer struct {
 	hs    *session.Handshake
 	addr  netip.AddrPort
+	sent  bool // m2 is out
 	token session.Token
 	timer timer // half-open handshakes end by themselves
 }
@@ -74,7 +75,7 @@ func (k *Kernel) begin(d *dial) {
 		return
 	}
 	e.dial, d.index = d, index
-	d.hs, d.m3, d.sess = nil, nil, nil
+	d.hs, d.m1, d.m3, d.sess = nil, nil, nil, nil
 	d.proved = k.now < d.cookieUntil
 	if d.local == nil {
 		d.local = k.local
@@ -262,7 +263,7 @@ func (k *Kernel) receiveM2(b []byte, env *wire.Envelope) {
 
 func (k *Kernel) receiveM3(b []byte, env *wire.Envelope) {
 	e := k.index.get(env.Receiver)
-	if e == nil || e.answer == nil || e.answer.hs == nil {
+	if e.phase() != phaseAnswered {
 		k.drop(DropHandshake)
 		return
 	}

@@ -24,6 +24,48 @@ type entry struct {
 	hello  bool             // the peer's Hello came and fits our association
 }
 
+// phase is where the handshake or session behind an index stands, one row of
+// testdata/transitions.txt.
+type phase uint8
+
+const (
+	phaseNone       phase = iota // nobody has the index
+	phaseStarting                // m1 is being made
+	phaseAsked                   // m1 is out: m2 is waited for
+	phaseChecking                // m2 is being checked
+	phaseConfirming              // m3 is out: keys exist, and are used once a packet came under them
+	phaseAnswering               // m2 is being made
+	phaseAnswered                // m2 is out: m3 is waited for
+	phaseProving                 // m3 is being checked
+	phaseSession                 // keys are in use
+	numPhases
+)
+
+// phase reads the phase off the entry; nil is nobody's.
+func (e *entry) phase() phase {
+	switch {
+	case e == nil || !e.used:
+		return phaseNone
+	case e.dial != nil && e.dial.m3 != nil:
+		return phaseConfirming
+	case e.dial != nil && e.dial.hs != nil:
+		return phaseAsked
+	case e.dial != nil && e.dial.m1 != nil:
+		return phaseChecking
+	case e.dial != nil:
+		return phaseStarting
+	case e.answer != nil && e.answer.hs != nil:
+		return phaseAnswered
+	case e.answer != nil && e.answer.sent:
+		return phaseProving
+	case e.answer != nil:
+		return phaseAnswering
+	case e.sess != nil:
+		return phaseSession
+	}
+	return phaseNone
+}
+
 type indexTable struct {
 	e    []entry
 	free []uint32

@@ -30,10 +30,10 @@ type lab struct {
 	events [][]Delivery // by node, since the last take
 	apps   [][]AppEvent
 	queue  []func()
-	cut    func(from, to int) bool // true: the datagram is lost
-	lose   func(b []byte) bool     // the same, by what it is
-	wire   func(to int, b []byte)  // sees what is delivered
-	poison bool                    // overwrite every lent buffer after use
+	cut    func(from, to int) bool     // true: the datagram is lost
+	lose   func(to int, b []byte) bool // the same, by what it is
+	wire   func(to int, b []byte)      // sees what is delivered
+	poison bool                        // overwrite every lent buffer after use
 }
 
 func addrOf(i int) netip.AddrPort {
@@ -141,7 +141,7 @@ func poison(bufs ...[]byte) {
 
 func (l *lab) send(from int, to netip.AddrPort, b []byte) {
 	for j := range l.k {
-		if to == addrOf(j) && (l.cut == nil || !l.cut(from, j)) && (l.lose == nil || !l.lose(b)) {
+		if to == addrOf(j) && (l.cut == nil || !l.cut(from, j)) && (l.lose == nil || !l.lose(j, b)) {
 			l.queue = append(l.queue, func() {
 				if l.wire != nil {
 					l.wire(j, b)

@@ -105,7 +105,7 @@ func TestRekeyByAge(t *testing.T) {
 func TestRekeyFallsBack(t *testing.T) {
 	l := newLab(t, 2)
 	first := l.cur(0, 1)
-	l.lose = func(b []byte) bool { return isForward(b) }
+	l.lose = func(_ int, b []byte) bool { return isForward(b) }
 	l.run(session.RekeyAfter + 5*time.Second)
 	if l.cur(0, 1) == first {
 		t.Error("not rekeyed")
@@ -117,7 +117,7 @@ func TestRekeyFallsBack(t *testing.T) {
 // second longer, and what was sealed before is not accepted after.
 func TestHardAge(t *testing.T) {
 	l := newLab(t, 2)
-	l.lose = func(b []byte) bool { return envelope(b) != nil }
+	l.lose = func(_ int, b []byte) bool { return envelope(b) != nil }
 	born := l.cur(0, 1).Born()
 	l.run(born + session.HardAfter - time.Second - l.now)
 	l.talk(0, 1)
@@ -242,7 +242,7 @@ func TestSimultaneousOpen(t *testing.T) {
 		for _, first := range []int{0, 1} {
 			l := newLoose(t, 2)
 			n := 0
-			l.lose = func(b []byte) bool {
+			l.lose = func(_ int, b []byte) bool {
 				if envelope(b) == nil {
 					return false
 				}

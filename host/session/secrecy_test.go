@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/big"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/blake2s"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -335,6 +336,143 @@ func FuzzHandshake(f *testing.F) {
 			carries(t, x.sa, x.sb)
 		}
 	})
+}
+
+// FuzzHandshakePair lets two nodes handshake several times at once over a network
+// that reorders, repeats, delays, cuts and mangles, with an insider among them. It
+// never panics; sessions that name each other carry packets; and a handshake whose
+// genuine messages all arrive in the end completes, whatever came before.
+func FuzzHandshakePair(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 1, 0, 1, 1, 1, 2, 1, 3, 1, 4, 1, 5})
+	f.Add([]byte{0, 0, 1, 0, 2, 1, 1, 1, 3, 1, 1, 2, 2, 2, 0, 0, 1, 0, 1, 3})
+	f.Add([]byte{0, 0, 4, 0, 1, 0, 5, 1, 1, 1, 6, 2, 1, 2, 1, 2, 1, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		n := &pairNet{t: t, a: local(t, config(1)), b: local(t, config(2)), dice: &entropy{seed: 3},
+			ha: map[uint32]*Handshake{}, hb: map[uint32]*Handshake{}, sa: map[uint32]*Session{}, sb: map[uint32]*Session{}}
+		n.adm = NewAdmission(n.b, func(b []byte) { n.dice.Read(b) })
+		for script = script[:min(len(script), 80)]; len(script) >= 2; script = script[2:] {
+			if len(n.pool) == 0 || script[0]%7 == 0 {
+				if len(n.ha) < 4 {
+					n.dial()
+				}
+				continue
+			}
+			m := n.pool[int(script[1])%len(n.pool)]
+			at := int(script[0]) * 31 % len(m)
+			bad := bytes.Clone(m)
+			switch script[0] % 7 {
+			case 1, 2: // in any order, as often as it likes
+				n.deliver(m)
+			case 3:
+				bad[at] ^= script[1] | 1
+				n.deliver(bad)
+			case 4:
+				n.deliver(bad[:at])
+			case 5, 6: // the insider: mac1 is good
+				e, ok := wire.ParseEnvelope(bad)
+				if !ok {
+					t.Fatal("a genuine message does not parse")
+				}
+				if script[0]%7 == 5 {
+					e.Noise[at%len(e.Noise)] ^= script[1] | 1
+				} else { // ... and it is for another handshake, or of another kind
+					e.Kind, e.Receiver = script[1]%5+1, e.Receiver^uint32(script[1]/5%4)
+				}
+				n.deliver(n.a.seal(e))
+			}
+		}
+		// Now the network is good. What is not over completes.
+		n.dial()
+		for i := 0; i < len(n.pool); i++ {
+			n.deliver(n.pool[i])
+		}
+		done := 0
+		for i, s := range n.sa {
+			r := n.sb[s.PeerIndex()]
+			if r == nil && !n.hb[s.PeerIndex()].Over() {
+				t.Fatalf("%08x has a session, its peer none", i)
+			}
+			if r != nil {
+				done++
+				if r.PeerIndex() != i {
+					t.Fatalf("%08x and %08x do not name each other", i, s.PeerIndex())
+				}
+				carries(t, s, r)
+			}
+		}
+		if n.sa[n.last] == nil || n.sb[n.sa[n.last].PeerIndex()] == nil {
+			t.Fatalf("an untouched handshake did not complete; %d did", done)
+		}
+	})
+}
+
+// pairNet is the network of FuzzHandshakePair, and the two nodes at its ends.
+type pairNet struct {
+	t      testing.TB
+	a, b   *Local
+	adm    *Admission
+	dice   *entropy
+	next   uint32
+	last   uint32 // the index dialled with last
+	ha, hb map[uint32]*Handshake
+	sa, sb map[uint32]*Session
+	pool   [][]byte // every genuine message so far
+}
+
+func (n *pairNet) dial() {
+	n.next++
+	n.last = n.next
+	h, m1, err := n.a.Initiate(n.dice, n.last, sdk.NodeID{}, 0)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.ha[n.last] = h
+	n.pool = append(n.pool, m1)
+}
+
+// deliver gives a message to both nodes, as whoever owns the index it is for takes
+// it.
+func (n *pairNet) deliver(m []byte) {
+	m = bytes.Clone(m)
+	e, ok := wire.ParseEnvelope(m)
+	if !ok {
+		return
+	}
+	if h := n.ha[e.Receiver]; h != nil {
+		over := h.Over()
+		m3, s, err := h.ReceiveM2(m, time.Second)
+		if (err == nil) != (s != nil) || over && err == nil {
+			n.t.Fatalf("m2: %v, over before: %v", err, over)
+		}
+		if s != nil {
+			n.sa[e.Receiver] = s
+			n.pool = append(n.pool, m3)
+		}
+	}
+	if h := n.hb[e.Receiver]; h != nil {
+		over := h.Over()
+		s, err := h.ReceiveM3(m, time.Second)
+		if (err == nil) != (s != nil) || over && err == nil {
+			n.t.Fatalf("m3: %v, over before: %v", err, over)
+		}
+		if s != nil {
+			n.sb[e.Receiver] = s
+		}
+	}
+	if n.adm.Check(m, &e) == nil || e.Kind != wire.KindM1 {
+		return
+	}
+	tok, r := n.adm.Judge(m, &e, from(1), 0, time.Hour)
+	if r != Admit {
+		return
+	}
+	n.adm.End(tok)
+	n.next++
+	i := n.next | 1<<31
+	if h, m2, err := n.b.Respond(n.dice, i, m); err == nil {
+		n.hb[i] = h
+		n.pool = append(n.pool, m2)
+	}
 }
 
 // FuzzOpen gives a session arbitrary datagrams: nothing is ever accepted, and the
