@@ -146,7 +146,7 @@ func TestReplayWindowEdges(t *testing.T) {
 // The window against a dumb twin: a set of all counters ever.
 func TestWindowProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.SampledFrom([]uint64{64, 128, 4096}).Draw(t, "size")
+		size := rapid.SampledFrom([]uint64{64, 128, 4096, 16384}).Draw(t, "size")
 		w := newWindow(size)
 		seen := map[uint64]bool{}
 		var highest uint64

@@ -3,18 +3,38 @@ package session
 // window remembers which of the newest counters were seen, so that each is
 // accepted once (S5.4, S6.4). It is the ring of words of RFC 6479 with one word to
 // spare, so that the whole size counts; there is no limit on how far a counter
-// may run ahead.
+// may run ahead. The ring begins small and grows with the counter: before that has
+// gone round it once, a word of the small ring and one of the whole ring mean the
+// same.
 type window struct {
 	next  uint64 // one above the highest seen
 	size  uint64
 	words []uint64
 }
 
-func newWindow(size uint64) window { return window{size: size, words: make([]uint64, size/64+1)} }
+// firstWords is what a ring begins with: 1 024 packets, which most sessions never
+// reach.
+const firstWords = 16
+
+func newWindow(size uint64) window {
+	return window{size: size, words: make([]uint64, min(firstWords, size/64+1))}
+}
+
+// grow makes room for the counter n, as long as the ring is not whole. It is called
+// before the ring goes round.
+func (w *window) grow(n uint64) {
+	whole := w.size/64 + 1
+	words := make([]uint64, max(min(n/64+1, whole), min(2*uint64(len(w.words)), whole)))
+	copy(words, w.words)
+	w.words = words
+}
 
 // take reports whether n is new, and marks it. It is for authentic counters only.
 func (w *window) take(n uint64) bool {
 	if n >= w.next {
+		if n/64 >= uint64(len(w.words)) && uint64(len(w.words)) < w.size/64+1 {
+			w.grow(n)
+		}
 		first, last := w.next/64, n/64
 		if w.next%64 != 0 {
 			first++ // the word of the highest one is in use
