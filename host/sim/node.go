@@ -56,7 +56,8 @@ func (n *Node) start() error {
 	static := identity.NewStatic(n.key, seedOf("static", n.Name, fmt.Sprint(n.inc)), n.inc)
 	table, names := tableOf(n.cfg.Modules)
 	k, err := kernel.New(kernel.Config{Key: n.key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
-		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
+		NetworkKey2: n.cfg.key2(),
+		Entropy:     entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,14 @@ func (n *Node) start() error {
 	}
 	n.step(kernel.Input{Kind: kernel.InTick})
 	return nil
+}
+
+// key2 is the second current network key, zero for none.
+func (c *NodeConfig) key2() (k identity.NetworkKey) {
+	if c.Network2 != "" {
+		k = seedOf("network", c.Network2)
+	}
+	return k
 }
 
 // Kill stops the node without a word; Stop says goodbye first.

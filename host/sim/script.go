@@ -21,7 +21,7 @@ type Args struct {
 // Exec runs one command of the script language and says what a reader of the
 // script should see. modules makes a module from its name in a script.
 //
-//	node NAME [modules=a,b] [norelay] [network=N] [batch=1ms]
+//	node NAME [modules=a,b] [norelay] [network=N] [network2=N] [batch=1ms]
 //	link A B [delay=1ms] [IMPAIRMENT=VALUE ...]    both directions alike
 //	impair A B IMPAIRMENT=VALUE ...    from now on, from A to B only
 //	queue A B                 how much waits for the rate from A to B
@@ -42,6 +42,7 @@ type Args struct {
 //	finish A [B ...]          run until all that they began is over: what became of each,
 //	                          and whether they had the network in equal parts
 //	replay A                  every datagram A ever got, once more
+//	flood A N                 N first messages with A's network key, from made-up addresses
 //	secret A TEXT             does the wire around A hold TEXT in clear?
 //	peers A | routes A | events A [KIND] | drops A | counter A NAME
 //	modules A m1,m2           replace the modules of a running node
@@ -102,6 +103,12 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return "", n.Restart()
 	case "replay":
 		return fmt.Sprintf("%d datagrams", w.Replay(n)), nil
+	case "flood":
+		count, err := strconv.Atoi(a.word(1))
+		if err != nil {
+			return "", err
+		}
+		return "", w.Flood(n, count)
 	case "modules":
 		mods, err := parseModules(a.word(1), modules)
 		if err == nil {
@@ -147,7 +154,7 @@ func (w *World) execNode(a Args, modules func(string) (sdk.Module, error)) (stri
 			return "", err
 		}
 	}
-	_, err = w.Add(NodeConfig{Name: a.word(0), Network: a.Keys["network"], Batch: batch,
+	_, err = w.Add(NodeConfig{Name: a.word(0), Network: a.Keys["network"], Network2: a.Keys["network2"], Batch: batch,
 		NoRelay: slices.Contains(a.Words[1:], "norelay"), Modules: mods})
 	return "", err
 }

@@ -53,6 +53,9 @@ type NodeConfig struct {
 	NoRelay bool
 	// Network tells networks apart: nodes of different ones share no key.
 	Network string
+	// Network2 names a second network whose key the node has as well. Default
+	// none.
+	Network2 string
 	// Modules by slot.
 	Modules []sdk.Module
 	// Batch is how long the node lets datagrams wait before it reads them, all
