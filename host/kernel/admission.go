@@ -68,6 +68,14 @@ func (k *Kernel) receiveForeign(b []byte, from netip.AddrPort) {
 	}
 }
 
+// notForward is why a forward frame did not parse; h is as far as that went.
+func notForward(h *wire.Hop) Drop {
+	if h.Version != wire.Version {
+		return DropVersion
+	}
+	return DropMalformed
+}
+
 // answerVersion tells whoever sent a first message that we cannot speak his
 // version.
 func (k *Kernel) answerVersion(l *session.Local, env *wire.Envelope, from netip.AddrPort, dest wire.RID) {

@@ -99,6 +99,35 @@ func TestCookieRelayed(t *testing.T) {
 	}
 }
 
+// S7.5: keys between neighbours are renewed under load, with a cookie that goes and
+// comes under the old keys, whatever happens to datagrams in the name of the address.
+func TestRekeyUnderLoad(t *testing.T) {
+	l := newLab(t, 2)
+	first := l.cur(0, 1)
+	l.run(first.Born() + session.RekeyAfter - time.Second - l.now)
+	bare := 0
+	l.lose = func(_ int, b []byte) bool {
+		e := envelope(b)
+		if e != nil && e[4] == wire.KindM1 && !isForward(b) {
+			bare++
+			return true
+		}
+		return false
+	}
+	for range 15 {
+		l.load(0)
+		l.load(1)
+		l.run(100 * time.Millisecond)
+	}
+	if l.cur(0, 1) == first || bare > 0 {
+		t.Errorf("not rekeyed: %v, or with %d bare first messages", l.cur(0, 1) == first, bare)
+	}
+	if l.drops(0, DropCookie)+l.drops(1, DropCookie) != 1 {
+		t.Errorf("%d and %d cookies", l.drops(0, DropCookie), l.drops(1, DropCookie))
+	}
+	l.same(0, 1)
+}
+
 // S2.8: a responder that never takes a cookie does not make the dialler spin, and
 // one that comes from nowhere changes nothing.
 func TestCookieLoop(t *testing.T) {
@@ -298,6 +327,11 @@ func TestVersionAnswer(t *testing.T) {
 		if !ok || e.Kind != wire.KindVersion || e.Receiver != d.index || !bytes.Equal(e.Noise, []byte{1, 1}) {
 			t.Errorf("%s: %+v", name, e)
 		}
+	}
+	foreign := append([]byte{2<<6 | 1<<3, 0}, make([]byte, 60)...)
+	before := l.drops(0, DropVersion)
+	if l.step(0, Input{Kind: InDatagram, Datagram: foreign, From: addrOf(7)}); l.drops(0, DropVersion) != before+1 {
+		t.Error("a forward frame of another version is not counted as such")
 	}
 	for name, dgram := range map[string][]byte{
 		"wrong mac1": append([]byte{2 << 6, 0}, m1[:len(m1)-1]...),

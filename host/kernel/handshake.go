@@ -116,12 +116,13 @@ func (k *Kernel) begin(d *dial) {
 }
 
 // rekeysInside reports whether a first message can travel under the keys that it is
-// to renew: the first try towards a neighbour that is alive. There it is charged to
-// the neighbour, whom the hop tag proves, and no flood in the name of an address can
-// keep a session that stands from being renewed.
+// to renew: the first try towards a neighbour that is alive, and the one with the
+// cookie that it was asked for. There it is charged to the neighbour, whom the hop
+// tag proves, and no flood in the name of an address can keep a session that stands
+// from being renewed.
 func (k *Kernel) rekeysInside(d *dial) bool {
 	p := d.peer
-	return p != nil && d.tries == 1 && p.cur != nil && p.det != nil && p.state == liveness.Alive &&
+	return p != nil && (d.tries == 1 || d.tries == 2 && d.proved) && p.cur != nil && p.det != nil && p.state == liveness.Alive &&
 		p.firstUnheard == never && p.cur.NeedsRekey(k.now)
 }
 

@@ -56,7 +56,7 @@ func (k *Kernel) receiveLocal(b []byte, from netip.AddrPort) {
 func (k *Kernel) receiveForward(b []byte, r *relaying) (relayed bool) {
 	h, rest, ok := wire.ParseHop(b)
 	if !ok {
-		k.drop(DropMalformed)
+		k.drop(notForward(&h))
 		return true
 	}
 	if r.from == nil || r.index != h.LinkIndex {

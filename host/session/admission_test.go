@@ -591,6 +591,48 @@ func TestVersionsAnswer(t *testing.T) {
 	}
 }
 
+// FuzzAnswers gives arbitrary envelopes to everything that reads one before Noise
+// has: no panic, nothing that was not sealed for us opens, and asking for a cookie
+// keeps nothing.
+func FuzzAnswers(f *testing.F) {
+	d := newDesk(f)
+	m1 := d.m1()
+	e, _ := wire.ParseEnvelope(m1)
+	d.a.jar.fresh(d.now, d.a.random)
+	f.Add(m1, uint8(0))
+	f.Add(d.a.AppendCookie(nil, d.l, &e, from(1)), uint8(1))
+	f.Add(d.l.AppendVersions(nil, &e, 0), uint8(2))
+	f.Add(d.proven(d.m1(), from(3)), uint8(70))
+	f.Fuzz(func(t *testing.T, b []byte, jobs uint8) {
+		e, ok := wire.ParseEnvelope(b)
+		if !ok {
+			return
+		}
+		d := newDesk(t)
+		d.dice = &entropy{seed: 77} // its m1 is not the one of the seeds
+		d.a.Check(b, &e)
+		if _, ok := d.from.OpenCookie(&e, d.m1()); ok {
+			t.Error("a cookie for another m1 opens")
+		}
+		if lo, hi, ok := d.from.ReadVersions(&e); ok && lo <= 1 && hi >= 1 {
+			t.Errorf("an answer that we need not read: %d-%d", lo, hi)
+		}
+		_, _ = d.l.Claim(b)
+		if len(e.Noise) < keySize { // never without Check
+			return
+		}
+		for _, src := range []Source{from(1), LinkSource(5), LinkSource(5).Claiming(6)} {
+			_, r := d.a.Judge(b, &e, src, int(jobs), d.now)
+			if r >= numRulings {
+				t.Fatal(r)
+			}
+			if r == AskCookie && (len(d.a.AppendCookie(nil, d.l, &e, src)) != cookieEnvelope || d.a.open > 1) {
+				t.Error("asking for a cookie is not free")
+			}
+		}
+	})
+}
+
 func BenchmarkRejectForgedM1(b *testing.B) {
 	d := newDesk(b)
 	m1 := d.m1()
