@@ -152,6 +152,27 @@ func TestHardAge(t *testing.T) {
 	}
 }
 
+// S7.2: a key that was renewed late receives until it is 180 s old, not 30 s longer.
+func TestOldKeyEndsAtHardAge(t *testing.T) {
+	l := newLab(t, 2)
+	first := l.cur(0, 1)
+	l.lose = func(_ int, b []byte) bool { return envelope(b) != nil }
+	l.run(first.Born() + session.HardAfter - 15*time.Second - l.now)
+	l.lose = func(to int, b []byte) bool { // one handshake is enough: two would push the old key out
+		e := envelope(b)
+		return to == 1 && e != nil && e[4] == wire.KindM1
+	}
+	l.run(14 * time.Second)
+	if l.cur(0, 1) == first || l.k[0].index.get(first.LocalIndex()) == nil {
+		t.Fatal("not rekeyed, or the old key went early")
+	}
+	l.run(2 * time.Second)
+	if l.k[0].index.get(first.LocalIndex()) != nil {
+		t.Error("the old key is kept past its age")
+	}
+	l.same(0, 1)
+}
+
 // A relayed session that carries nothing is not worth new keys: it ends.
 func TestIdleRelayedIsNotRekeyed(t *testing.T) {
 	l := newLab(t, 3)
