@@ -5,7 +5,7 @@ DIST  = dist
 WASM  = echo counter
 PKGS  = $(DIST)/plugins
 
-.PHONY: build demo test vet fuzz bench proto clean
+.PHONY: build demo test vet fuzz bench microbench proto clean
 
 build: ## the binary, the guests and the plugins, into dist/
 	@$(GO) build -trimpath -o $(DIST)/nethost ./cmd/nethost
@@ -26,7 +26,10 @@ vet:
 fuzz: ## every fuzz target for FUZZTIME each
 	@./.ci/fuzz $${FUZZTIME:-30s}
 
-bench: build ## the project's own measurements
+bench: ## nethost beside other stacks, about a quarter of an hour; writes bench/RESULTS.md
+	@cd bench && $(GO) build -trimpath -o ../$(DIST)/bench . && ../$(DIST)/bench -md RESULTS.md $(BENCHFLAGS)
+
+microbench: build ## the project's own measurements
 	@$(DIST)/nethost bench all
 
 proto: ## regenerate the local API; needs protoc

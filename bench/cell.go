@@ -185,7 +185,11 @@ func spawn(ctx context.Context, p *Peer, ns string) (*process, error) {
 	}
 	args := []string{self, "node"}
 	if ns != "" {
-		args = append([]string{ipPath, "netns", "exec", ns}, args...)
+		ip, err := ipCommand()
+		if err != nil {
+			return nil, err
+		}
+		args = append([]string{ip, "netns", "exec", ns}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stderr = os.Stderr

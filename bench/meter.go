@@ -146,11 +146,46 @@ const pollWindow = 100 * time.Microsecond
 // as lost, so that the tail of a lossy run does not stop it.
 const stallAfter = 5 * time.Millisecond
 
+// lossCheck is how often a careful source looks for loss.
+const lossCheck = int64(2 * time.Millisecond)
+
+// caution shrinks the window of a source whose transport drops what is too much and
+// does not say so: what CUBIC does for TCP, for the messages of one source.
+type caution struct {
+	size, last float64 // window now, and when it was last too large
+	lost       uint64
+	checked    int64
+}
+
+// look adapts the window to what was lost since the last look, at most every
+// lossCheck.
+func (w *caution) look(c *Counters, most float64) uint64 {
+	now := monotonic()
+	if now-w.checked < lossCheck {
+		return uint64(w.size)
+	}
+	w.checked = now
+	next := c.Next.Load() // first: what arrives in between must not look like loss
+	lost := next - min(next, c.Received.Load())
+	switch {
+	case lost > w.lost:
+		w.last = w.size
+		w.size = max(8, .7*w.size)
+	case w.size < .9*w.last || w.last == 0:
+		w.size *= 1.1
+	default:
+		w.size += .1
+	}
+	w.size, w.lost = min(w.size, most), lost
+	return uint64(w.size)
+}
+
 // Pacer tells a source when it may send. One goroutine at a time uses it.
 type Pacer struct {
 	c      *Counters
-	window uint64  // messages on the way, closed loop
-	rate   float64 // messages a second, open loop; 0: closed
+	window uint64   // messages on the way, closed loop
+	care   *caution // of a transport that drops in silence; nil: the whole window
+	rate   float64  // messages a second, open loop; 0: closed
 	stop   atomic.Bool
 	timer  *timerFD
 
@@ -197,8 +232,12 @@ func (p *Pacer) room() int64 {
 	last := p.c.Next.Load()
 	for {
 		next := max(p.c.Next.Load(), p.lost)
-		free := int64(p.window) - int64(p.seq-next)
-		if free >= int64(max(1, p.window/8)) || p.stop.Load() {
+		size := p.window
+		if p.care != nil {
+			size = p.care.look(p.c, float64(p.window))
+		}
+		free := int64(size) - int64(p.seq-next)
+		if free >= int64(max(1, size/8)) || p.stop.Load() {
 			return free
 		}
 		now := monotonic()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -46,7 +45,7 @@ func startNethost(gso string, stream bool) func(context.Context, Spec, *Meter) (
 		if !s.isSink() {
 			peers = []host.PeerAddr{{Addr: s.Dial[s.Index+1], Node: identity.NewKey(s.key(s.Index + 1)).ID()}}
 		}
-		n.h, err = newHost(s.key(s.Index), s.Seed, l, peers, n.mod, s.isSource() || s.isSink())
+		n.h, err = newHost(s.key(s.Index+1000*s.Salt), s.Seed, l, peers, n.mod, s.isSource() || s.isSink())
 		if err != nil {
 			return nil, err
 		}
@@ -281,6 +280,3 @@ func (s *sinkModule) onStream(env *sdk.Env, ev sdk.Event) {
 	}
 	env.Write(ev.Ref, answer, true)
 }
-
-// relayNode names a node in errors.
-func relayNode(s Spec) string { return fmt.Sprintf("node %d of %d", s.Index, len(s.Listen)) }

@@ -42,6 +42,7 @@ type reply struct {
 	Latency   Latency
 	Seconds   float64 // what a bounded job took
 	Template  []byte
+	Sessions  int
 }
 
 // worker is a node process: the nodes it holds, and what it is doing.
@@ -112,7 +113,7 @@ func (w *worker) do(o *order, r *reply) error {
 		r.Seconds, err = w.transfer(o.N)
 		return err
 	case "idle":
-		return w.idle(o.N)
+		return w.idle(o.N, r)
 	case "mark":
 		w.meter.Reset()
 		return nil
@@ -146,7 +147,7 @@ func (w *worker) open(o *order) error {
 		}
 		n, err := w.peer.Start(w.ctx, s, w.meter)
 		if err != nil {
-			return fmt.Errorf("%s, %s: %w", s.Peer, relayNode(s), err)
+			return fmt.Errorf("%s, node %d of %d: %w", s.Peer, s.Index, len(s.Listen), err)
 		}
 		w.nodes = append(w.nodes, n)
 		if s.isSource() {
@@ -161,9 +162,17 @@ func (w *worker) ready() error {
 	if w.source == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.ctx, readyLimit)
 	defer cancel()
-	d, ok := w.source.(Dialer)
+	return echoOnce(ctx, w.source)
+}
+
+// readyLimit is how long a line may take to come up.
+const readyLimit = 8 * time.Second
+
+// echoOnce waits until 64 bytes come back from the sink.
+func echoOnce(ctx context.Context, n Node) error {
+	d, ok := n.(Dialer)
 	if !ok {
 		return errors.New("the source cannot open streams")
 	}
@@ -226,6 +235,9 @@ func (w *worker) messages(o *order) error {
 	if err != nil {
 		return err
 	}
+	if w.peer.Traits.Reliable == "no" && o.Rate == 0 {
+		p.care = &caution{size: min(64, float64(o.Window))}
+	}
 	return w.begin(p.Stop, func() error { return s.SendMessages(w.ctx, o.Size, p) })
 }
 
@@ -246,9 +258,12 @@ func (w *worker) stream(o *order) error {
 	})
 }
 
+// transferLimit is how long one transfer may take.
+const transferLimit = 6 * time.Second
+
 // transfer sends n bytes and waits for the sink's word that it has them all.
 func (w *worker) transfer(n int) (float64, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(w.ctx, transferLimit)
 	defer cancel()
 	began := time.Now()
 	s, err := w.source.(Dialer).Open(ctx, Discard, 0)
@@ -257,15 +272,16 @@ func (w *worker) transfer(n int) (float64, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
-	if _, err := s.Write(make([]byte, n)); err != nil {
-		return 0, err
-	}
-	if err := s.CloseWrite(); err != nil {
-		return 0, err
+	_, err = s.Write(make([]byte, n))
+	if err == nil {
+		err = s.CloseWrite()
 	}
 	var answer [8]byte
-	if _, err := io.ReadFull(s, answer[:]); err != nil {
-		return 0, fmt.Errorf("not complete within 15 s: %w", err)
+	if err == nil {
+		_, err = io.ReadFull(s, answer[:])
+	}
+	if err != nil {
+		return 0, fmt.Errorf("not complete within %v: %w", transferLimit, err)
 	}
 	took := time.Since(began).Seconds()
 	return took, s.Close()

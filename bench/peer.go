@@ -52,6 +52,9 @@ type Spec struct {
 	Peer  string
 	Index int
 	Seed  [32]byte
+	// Salt gives the source another identity, where a stack lets anybody in: for
+	// many sessions from one process.
+	Salt int
 	// Listen are the addresses that the nodes bind, Dial those at which they are
 	// reached; they differ when a proxy stands between. Alt is a second port of
 	// each node, for stacks that need one.
@@ -169,7 +172,15 @@ func sendFramed(ctx context.Context, d Dialer, size int, p *Pacer) error {
 	for {
 		n := p.Take(burst)
 		if n == 0 {
-			return s.CloseWrite()
+			if err := s.CloseWrite(); err != nil {
+				return err
+			}
+			// The sink ends its side once it has everything; closing earlier
+			// would throw away what is on the way and count it as lost.
+			late := time.AfterFunc(2*time.Second, func() { s.Close() })
+			defer late.Stop()
+			_, _ = io.Copy(io.Discard, s)
+			return nil
 		}
 		for i := range n {
 			p.Stamp(buf[i*size:])

@@ -28,17 +28,18 @@ type runner struct {
 	results map[string]*result // by key of the cell
 	skipped []string           // what could not run, and why
 	micro   []microLine
+	load    string
 }
 
 // result is what came of one cell over all rounds.
 type result struct {
 	cell   *cell
-	rounds []metrics
+	rounds []metrics // nil where it failed
 	faults []string
 }
 
 func newRunner(ctx context.Context, o options) (*runner, error) {
-	r := &runner{o: o, began: time.Now(), log: os.Stderr, results: map[string]*result{},
+	r := &runner{o: o, began: time.Now(), log: os.Stderr, results: map[string]*result{}, load: loadAverage(),
 		env: env{warm: o.warm, length: o.length, window: o.window, root: o.root}}
 	for _, s := range strings.Split(o.rates, ",") {
 		rate, err := strconv.ParseFloat(s, 64)
@@ -164,7 +165,11 @@ func (r *runner) measure(ctx context.Context, c *cell, round, n, total int) {
 	m, err := c.run(ctx, &r.env)
 	res := r.results[c.key()]
 	fmt.Fprintf(r.log, "%3d/%d %-4s %-28s %-24s %s %-8s %4.1fs ", n, total, c.Workload, c.Case, c.Peer.Name, c.Place, c.Net.name, time.Since(began).Seconds())
+	for len(res.rounds) < round {
+		res.rounds = append(res.rounds, nil)
+	}
 	if err != nil {
+		res.rounds = append(res.rounds, nil)
 		res.faults = append(res.faults, err.Error())
 		fmt.Fprintln(r.log, "FAILED:", err)
 	} else {
@@ -193,6 +198,17 @@ func (m metrics) String() string {
 		fmt.Fprintf(&b, " %s=%s", strings.ReplaceAll(name, " ", "_"), figure(m[name]))
 	}
 	return b.String()
+}
+
+// ran is how often the cell was measured.
+func (res *result) ran() int {
+	n := 0
+	for _, m := range res.rounds {
+		if m != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // median of one metric over the rounds, with the smallest and largest.
