@@ -27,7 +27,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 	@./.ci/fuzz $${FUZZTIME:-30s}
 
 bench: ## nethost beside other stacks, about a quarter of an hour; writes bench/RESULTS.md
-	@cd bench && $(GO) build -trimpath -o ../$(DIST)/bench . && ../$(DIST)/bench -md RESULTS.md $(BENCHFLAGS)
+	@cd bench && $(GO) build -o ../$(DIST)/bench . && ../$(DIST)/bench -md RESULTS.md $(BENCHFLAGS)
 
 microbench: build ## the project's own measurements
 	@$(DIST)/nethost bench all

@@ -28,9 +28,6 @@ func TestMain(m *testing.M) {
 func TestPeers(t *testing.T) {
 	e := &env{warm: 50 * time.Millisecond, length: 150 * time.Millisecond, window: 256, rates: []float64{500}}
 	for _, p := range peers() {
-		if p.Skip != "" {
-			continue
-		}
 		t.Run(p.Name, func(t *testing.T) {
 			for _, place := range []placement{together, apart} {
 				if p.Messages {

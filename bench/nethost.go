@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"net/netip"
-	"reflect"
 	"sync"
 	"time"
 
@@ -32,9 +30,9 @@ type nethostNode struct {
 	stopped chan error
 }
 
-func startNethost(gso string, stream bool) func(context.Context, Spec, *Meter) (Node, error) {
+func startNethost(gso link.GSO, stream bool) func(context.Context, Spec, *Meter) (Node, error) {
 	return func(ctx context.Context, s Spec, m *Meter) (Node, error) {
-		l, err := listenLink(s.Listen[s.Index], gso)
+		l, err := link.ListenUDP(s.Listen[s.Index], link.UDPOptions{GSO: gso})
 		if err != nil {
 			return nil, err
 		}
@@ -69,32 +67,6 @@ func newHost(key, network [32]byte, l link.Link, peers []host.PeerAddr, mod *sin
 	}
 	return host.New(cfg)
 }
-
-// listenLink binds a link. gso is "off" or "", the default of the link.
-//
-// The call goes through reflection because link.ListenUDP takes options in some
-// versions and none in others, and the bench compares versions.
-func listenLink(addr netip.AddrPort, gso string) (link.Link, error) {
-	f := reflect.ValueOf(link.ListenUDP)
-	args := []reflect.Value{reflect.ValueOf(addr)}
-	if f.Type().NumIn() == 2 {
-		opts := reflect.New(f.Type().In(1)).Elem()
-		if gso != "" {
-			opts.FieldByName("GSO").SetString(gso)
-		}
-		args = append(args, opts)
-	} else if gso != "" {
-		return nil, errors.New("this version of nethost/host/link has no option gso")
-	}
-	out := f.Call(args)
-	if err, _ := out[1].Interface().(error); err != nil {
-		return nil, err
-	}
-	return out[0].Interface().(link.Link), nil
-}
-
-// nethostHasGSO reports whether this version of the link can turn GSO off.
-func nethostHasGSO() bool { return reflect.TypeOf(link.ListenUDP).NumIn() == 2 }
 
 func (n *nethostNode) Close() error {
 	n.mod.close()

@@ -39,8 +39,6 @@ type Peer struct {
 	Env []string
 	// GSO is "off" for a variant without segmentation offload.
 	GSO string
-	// Skip is why the peer cannot run in this build, or "".
-	Skip string
 	// Start brings one node up and returns without waiting for others.
 	Start func(ctx context.Context, s Spec, m *Meter) (Node, error)
 }

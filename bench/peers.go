@@ -1,9 +1,11 @@
 package main
 
+import "nethost/host/link"
+
 // peers lists all contestants. What a row promises stands here and nowhere else.
 func peers() []*Peer {
 	const (
-		nodes  = "both nodes, keys pinned, and the network key"
+		nodes  = "both nodes by their keys (A pins the key of B), and both know the network key"
 		mutual = "both ends of each connection, mutual TLS 1.3"
 	)
 	e2e := Traits{Secret: "nobody but A and B: sealed end to end, relays see ciphertext", Auth: nodes, Carrier: "UDP"}
@@ -11,18 +13,14 @@ func peers() []*Peer {
 		t.Reliable, t.Ordered = reliable, ordered
 		return t
 	}
-	noGSO := ""
-	if !nethostHasGSO() {
-		noGSO = "this version of nethost has no GSO to turn off"
-	}
 	quicT := Traits{Secret: "nobody when direct; each relay of a chain is an application that decrypts everything", Auth: mutual, Carrier: "UDP"}
 	return []*Peer{
-		{Name: "nethost", Traits: with(e2e, "no", "no"), Relays: 3, Messages: true, UDP: true, Start: startNethost("", false)},
-		{Name: "nethost, gso off", Traits: with(e2e, "no", "no"), Relays: 3, Messages: true, UDP: true, GSO: "off", Skip: noGSO,
-			Start: startNethost("off", false)},
-		{Name: "nethost stream", Traits: with(e2e, "yes", "yes"), Relays: 3, Messages: true, Streams: true, UDP: true, Start: startNethost("", true)},
-		{Name: "nethost stream, gso off", Traits: with(e2e, "yes", "yes"), Relays: 3, Streams: true, UDP: true, GSO: "off", Skip: noGSO,
-			Start: startNethost("off", true)},
+		{Name: "nethost", Traits: with(e2e, "no", "no"), Relays: 3, Messages: true, UDP: true, Start: startNethost(link.GSOAuto, false)},
+		{Name: "nethost, gso off", Traits: with(e2e, "no", "no"), Relays: 3, Messages: true, UDP: true, GSO: "off",
+			Start: startNethost(link.GSOOff, false)},
+		{Name: "nethost stream", Traits: with(e2e, "yes", "yes"), Relays: 3, Messages: true, Streams: true, UDP: true, Start: startNethost(link.GSOAuto, true)},
+		{Name: "nethost stream, gso off", Traits: with(e2e, "yes", "yes"), Relays: 3, Streams: true, UDP: true, GSO: "off",
+			Start: startNethost(link.GSOOff, true)},
 		{Name: "quic-go datagram", Traits: with(quicT, "no", "no"), Relays: 3, Messages: true, UDP: true, Start: startQUIC(true)},
 		{Name: "quic-go stream", Traits: with(quicT, "yes, hop by hop", "yes"), Relays: 3, Messages: true, Streams: true, UDP: true,
 			Start: startQUIC(false)},

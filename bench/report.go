@@ -41,11 +41,11 @@ func (r *runner) head(w io.Writer) {
 	row := func(k, v string) { fmt.Fprintf(w, "| %s | %s |\n", k, v) }
 	row("date", r.began.UTC().Format("2006-01-02 15:04 UTC")+fmt.Sprintf(", %v", time.Since(r.began).Round(time.Second)))
 	row("machine", machine())
-	row("system load before", r.load)
+	row("system load", r.load+" before, "+loadAverage()+" after; other work on the machine makes every figure worse")
 	row("nethost", r.revision())
 	row("Go", runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH)
 	row("peers", versions())
-	row("command", "`cd bench && CGO_ENABLED=0 go build -trimpath -o ../dist/bench . && "+strings.Join(append([]string{"../dist/bench"}, os.Args[1:]...), " ")+"`")
+	row("command", "`cd bench && CGO_ENABLED=0 go build -o ../dist/bench . && "+strings.Join(append([]string{"../dist/bench"}, os.Args[1:]...), " ")+"`")
 	row("measurement", fmt.Sprintf("%d rounds, each cell in fresh processes; within a workload the order is shuffled every round (seed %d); %v warm-up, %v measured",
 		r.o.rounds, r.o.seed, r.o.warm, r.o.length))
 	fmt.Fprintf(w, `
@@ -84,7 +84,7 @@ func loadAverage() string {
 	if err != nil {
 		return "unknown"
 	}
-	return strings.Join(strings.Fields(string(b))[:3], " ") + " (other work on the machine makes every figure worse)"
+	return strings.Join(strings.Fields(string(b))[:3], " ")
 }
 
 // revision names the state of the product.

@@ -86,16 +86,8 @@ func (r *runner) skip(why string) {
 // choose takes the cells that the flags ask for.
 func (r *runner) choose(all []*cell) {
 	index := map[string]int{}
-	reasons := map[string]bool{}
 	for _, c := range all {
 		if r.o.only != "" && !slices.Contains(strings.Split(r.o.only, ","), c.Workload) || !r.wanted(c.Peer.Name) {
-			continue
-		}
-		if c.Peer.Skip != "" {
-			if !reasons[c.Peer.Name] {
-				reasons[c.Peer.Name] = true
-				r.skip(c.Peer.Name + " over " + c.Net.name + ": " + c.Peer.Skip)
-			}
 			continue
 		}
 		g := c.Workload + c.Net.name
