@@ -145,7 +145,7 @@ var workloadTexts = [...]workloadText{
 	{"B3", "B3: request and response, 1 KiB each way", "One request at a time on an open stream (NATS: one inbox; UDP: a datagram); \"at N/s\" is an open loop on schedule. NATS direct goes through its one broker."},
 	{"B7", "B7: handshakes and floods", "New sessions: four at a time from one process, each by a new node or client that echoes 64 bytes and closes; the client's CPU includes its start. Flood: one stream (64 KiB writes) between two processes while a third sends first handshake messages from 64 loopback addresses: a captured one replayed, or with four random bytes changed (forged). The ratio is to the same flood sent to a socket that nobody reads (elsewhere), because its sender needs a core of the two."},
 	{"B9", "B9: path MTU", "1 MiB on a stream until the sink says it has all, through a proxy that silently drops IPv4 packets above the limit. quic-go runs with InitialPacketSize 1200, or it would not begin. One round."},
-	{"B10", "B10: memory", "Idle: RSS of the server process after a collection, with 1, 100 and up to 1000 sessions from another process (at most 30 s to open them). In nethost each session here is a node that takes part in routing, so this is a star of that many nodes. Load: largest growth of a relay's peak RSS when the source offers three times what B1 carried. One round."},
+	{"B10", "B10: memory", "Idle: RSS of the server process after a collection, with 1, 100 and up to 1000 sessions from another process (at most 30 s to open them). This binary has all peers linked in, so \"no node\" shows what the process weighs before any of them starts. In nethost each session here is a node that takes part in routing, so this is a star of that many nodes. Load: largest growth of a relay's peak RSS when the source offers three times what B1 carried. One round."},
 	{"B11", "B11: loss and reordering", "Through a proxy that each way drops 1 % and holds 5 % back by 5 ms, against the same proxy doing nothing."},
 }
 
@@ -168,7 +168,7 @@ func (r *runner) workload(w io.Writer, t workloadText) {
 var columns = [...]string{"msg/s", "MB/s", "CPU us/msg", "CPU us/KiB", "trips/s", "sessions/s", "loss %", "p50 us", "p99 us", "p99.9 us", "open loss %", "CPU us/trip",
 	"server CPU us", "client CPU us", "MB/s alone", "MB/s elsewhere", "MB/s forged", "MB/s replayed", "forged ratio", "replayed ratio",
 	"flood/s elsewhere", "flood/s forged", "flood/s replayed", "MB/s clean", "MB/s impaired", "clean ms", "narrow ms", "ratio", "packets dropped",
-	"RSS MiB, 1", "RSS MiB, 100", "RSS MiB, at most", "sessions at most", "KiB/session", "offered/s", "delivered/s", "steady peak MiB",
+	"RSS MiB, no node", "RSS MiB, 1", "RSS MiB, 100", "RSS MiB, at most", "sessions at most", "KiB/session", "offered/s", "delivered/s", "steady peak MiB",
 	"overload peak MiB", "growth MiB", "peak MiB"}
 
 func (r *runner) table(w io.Writer, group []*cell) {

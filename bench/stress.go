@@ -156,7 +156,16 @@ func idleMemory(p *Peer, nw wire) func(context.Context, *env) (metrics, error) {
 			return nil, err
 		}
 		defer l.close()
-		m := metrics{}
+		empty, err := spawn(ctx, p, "")
+		if err != nil {
+			return nil, err
+		}
+		defer empty.end()
+		bare, err := settled(empty)
+		if err != nil {
+			return nil, err
+		}
+		m := metrics{"RSS MiB, no node": bare / 1024}
 		var first, kib float64
 		sessions := 1
 		for _, want := range []int{1, 100, 1000} {

@@ -92,7 +92,7 @@ func (r *runner) targets(w io.Writer) {
 	value("B9: 1 MiB over a path of 1280, time to clean", false, 1.2, r.find("B9", "1 MiB, path of 1280 from the start", "nethost stream", together, lo), "ratio")
 	value("B9: 1 MiB after the path shrank to 1280, time to clean", false, 1.2, r.find("B9", "1 MiB, path shrinks to 1280", "nethost stream", together, lo), "ratio")
 	idle := r.find("B10", "idle sessions", "nethost stream", apart, lo)
-	value("B10: RSS with one session, MiB", false, 25, idle, "RSS MiB, 1")
+	value("B10: RSS with one session, MiB (a process with all peers linked in: see the column without a node)", false, 25, idle, "RSS MiB, 1")
 	value("B10: KiB a session", false, 8, idle, "KiB/session")
 	value("B10: peak of a relay under 3x load above steady, MiB", false, 16, r.find("B10", "relays under 3x load", "nethost", apart, lo), "growth MiB")
 	value("B11: reliable goodput under loss and reordering to clean", true, .8, r.find("B11", "stream, 64 KiB writes", "nethost stream", together, lo), "ratio")
