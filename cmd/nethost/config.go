@@ -33,7 +33,8 @@ type Config struct {
 	Plugins        string // directory of module packages; "": none
 	Relay          bool
 	NetworkKeyFile string
-	Open           bool // use the published network key
+	SecondKeyFile  string // of a second current network key; "": none
+	Open           bool   // use the published network key
 	Socket         string
 	DeadAfter      time.Duration
 	GSO            string // link.gso
@@ -54,7 +55,7 @@ func defaults() map[string]any {
 	}
 	return map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
-		"relay": true, "network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto",
+		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto",
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
 }
@@ -140,7 +141,8 @@ func (l *layers) decode() *Config {
 		return v
 	}
 	c := &Config{Data: k.String("data"), Listen: k.String("listen"), Peers: k.Strings("peers"), Plugins: k.String("plugins"),
-		Relay: boolean("relay"), NetworkKeyFile: k.String("network_key_file"), Open: boolean("open"), Socket: k.String("socket"),
+		Relay: boolean("relay"), NetworkKeyFile: k.String("network_key_file"), SecondKeyFile: k.String("second_network_key_file"),
+		Open: boolean("open"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
 		Grants: l.tables("grants"), Overrides: l.tables("module")}

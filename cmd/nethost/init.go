@@ -32,6 +32,7 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # relay = true                # forward packets of others
 # plugins = ""                # directory of module packages
 # network_key_file = ""       # default: network.key beside this file
+# second_network_key_file = "" # a second key that also admits, while a network changes its key
 # open = false                # true: the published network key, anybody may join
 # socket = ""                 # local api; default: api.sock beside this file
 

@@ -122,6 +122,11 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 	} else if cfg.NetworkKey, err = readNetworkKey(c.NetworkKeyFile); err != nil {
 		return cfg, err
 	}
+	if c.SecondKeyFile != "" {
+		if cfg.NetworkKey2, err = readNetworkKey(c.SecondKeyFile); err != nil {
+			return cfg, err
+		}
+	}
 	for _, p := range c.Peers {
 		addr, err := resolvePeer(p)
 		if err != nil {
