@@ -34,13 +34,14 @@ const (
 	DropNoPeer                    // an effect names a peer that is gone
 	DropFragment                  // a fragment that contradicts others, came twice, or too late
 	DropIncomplete                // a message whose fragments did not all come in time, or that had to make room
+	DropStale                     // a message that waited too long in our own send queue
 	numDrops
 )
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
 	"cookie", "too_often", "half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
-	"no_peer", "fragment", "incomplete"}
+	"no_peer", "fragment", "incomplete", "stale"}
 
 // String is the reason as it appears in metrics.
 func (d Drop) String() string { return dropNames[d] }

@@ -77,6 +77,7 @@ func (k *Kernel) associate(p *peer) {
 	k.random(b[:])
 	p.assoc, p.theirAssoc = binary.LittleEndian.Uint64(b[:])|1, 0
 	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments})
+	p.mux.SetPacketSize(k.cfg.MTU)
 	p.incomplete = 0
 	k.sendManifest(p)
 }

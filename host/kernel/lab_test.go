@@ -34,6 +34,7 @@ type lab struct {
 	lose   func(to int, b []byte) bool // the same, by what it is
 	wire   func(to int, b []byte)      // sees what is delivered
 	poison bool                        // overwrite every lent buffer after use
+	busy   bool                        // datagrams wait for the network of every node
 }
 
 func addrOf(i int) netip.AddrPort {
@@ -146,7 +147,7 @@ func (l *lab) send(from int, to netip.AddrPort, b []byte) {
 				if l.wire != nil {
 					l.wire(j, b)
 				}
-				l.step(j, Input{Kind: InDatagram, Datagram: b, From: addrOf(from)})
+				l.step(j, Input{Kind: InDatagram, Datagram: b, From: addrOf(from), Busy: l.busy})
 			})
 		}
 	}

@@ -47,7 +47,7 @@ func (k *Kernel) receiveLocal(b []byte, from netip.AddrPort) {
 	case wire.IsHandshake(rest):
 		k.receiveEnvelope(rest, from, nil)
 	default:
-		k.receivePacket(b, wire.LocalSize, from)
+		k.receivePacket(b, wire.LocalSize, from, false)
 	}
 }
 
@@ -84,13 +84,14 @@ func (k *Kernel) receiveForward(b []byte, r *relaying) (relayed bool) {
 	case wire.IsHandshake(rest):
 		k.receiveEnvelope(rest, netip.AddrPort{}, link)
 	default:
-		k.receivePacket(b, wire.ForwardSize, netip.AddrPort{})
+		k.receivePacket(b, wire.ForwardSize, netip.AddrPort{}, h.Congested)
 	}
 	return false
 }
 
-// receivePacket opens a session packet and takes its frames.
-func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort) {
+// receivePacket opens a session packet and takes its frames. marked: a relay has
+// set the congestion mark.
+func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort, marked bool) {
 	index, _, _, ok := wire.ParseSession(b[hop:])
 	if !ok {
 		k.drop(DropMalformed)
@@ -123,7 +124,7 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort) {
 	if from.IsValid() {
 		k.heardFrom(p, from)
 	}
-	k.frames(p, plain, index, counter)
+	k.frames(p, plain, index, counter, marked)
 }
 
 func (k *Kernel) dropVerdict(v session.Verdict, bad, replayed Drop) {
@@ -167,7 +168,7 @@ func (k *Kernel) heardDirect(p *peer) {
 
 // frames walks the plaintext of a packet. A packet that holds something we
 // cannot take yet is not acknowledged, so that the peer sends it again.
-func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
+func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64, marked bool) {
 	if !k.greeted(p, plain, gen) {
 		k.drop(DropNotAgreed)
 		return
@@ -187,7 +188,7 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
 				plain = nil
 				break
 			}
-			if f.Payload[0] != wire.MsgAck {
+			if f.Payload[0] != wire.MsgAck && f.Payload[0] != wire.MsgMarkedAck {
 				eliciting = true
 			}
 			k.core(p, f.Payload[0], f.Payload[1:])
@@ -212,7 +213,7 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64) {
 		}
 	}
 	if !hold {
-		p.mux.Received(gen, counter, eliciting, k.now)
+		p.mux.Received(gen, counter, eliciting, marked, k.now)
 	}
 	k.drain(p)
 	if p.cur != nil {
@@ -254,6 +255,11 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	case wire.MsgAck:
 		var a wire.Ack
 		if ok = wire.ParseAck(body, &a); ok {
+			k.acknowledged(p, &a)
+		}
+	case wire.MsgMarkedAck:
+		var a wire.Ack
+		if ok = wire.ParseMarkedAck(body, &a); ok {
 			k.acknowledged(p, &a)
 		}
 	case wire.MsgCredit:

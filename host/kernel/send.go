@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nethost/host/liveness"
+	"nethost/host/stream"
 	"nethost/host/wire"
 	"nethost/sdk"
 )
@@ -35,6 +36,9 @@ func (k *Kernel) flush(p *peer) {
 	if p.cur == nil {
 		return
 	}
+	if k.drain(p); p.cur == nil { // bytes that waited for their consumer
+		return
+	}
 	for n := 0; p.mux.WantsSend(k.now); n++ {
 		if n == maxFlush {
 			k.touch(p)
@@ -55,7 +59,22 @@ func (k *Kernel) flush(p *peer) {
 			break
 		}
 	}
+	for _, d := range p.mux.Dropped() {
+		k.staleMessages(p, d)
+	}
 	k.due(p, k.deadline(p))
+}
+
+// staleMessages tells the module that messages of it waited too long.
+func (k *Kernel) staleMessages(p *peer, d stream.Dropped) {
+	k.counters.Drops[DropStale] += d.N
+	v, ok := p.agreed.Lookup(d.ID)
+	if !ok { // it was agreed when the module sent
+		v, ok = p.prev.Lookup(d.ID)
+	}
+	if slot, has := k.reg.Lookup(d.ID, v.Major); ok && has {
+		k.notePeerDrop(p, slot, d.N)
+	}
 }
 
 // due makes peerTimer run at a time, or earlier: a timer that is armed already for
@@ -194,15 +213,15 @@ func (k *Kernel) send(slot int, h sdk.Peer, id sdk.ID, bulk bool, payload []byte
 		k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: h, ID: id})
 		return
 	}
-	switch p.mux.Send(id, k.frameFlags(bulk), payload) {
+	switch p.mux.Send(id, k.frameFlags(bulk), payload, k.now) {
 	case muxOK:
 		k.touch(p)
 	case muxTooBig:
 		k.drop(DropTooBig)
-		k.notePeerDrop(p, slot)
+		k.notePeerDrop(p, slot, 1)
 	default:
 		k.drop(DropQueueFull)
-		k.notePeerDrop(p, slot)
+		k.notePeerDrop(p, slot, 1)
 	}
 }
 
@@ -214,13 +233,13 @@ func (k *Kernel) frameFlags(bulk bool) uint8 {
 	return flags
 }
 
-// notePeerDrop counts a message dropped here; the module hears of it at most
+// notePeerDrop counts n messages dropped here; the module hears of it at most
 // every 10 ms for each peer.
-func (k *Kernel) notePeerDrop(p *peer, slot int) {
+func (k *Kernel) notePeerDrop(p *peer, slot int, n uint64) {
 	if p.dropped == nil {
 		p.dropped = map[int]uint64{}
 	}
-	p.dropped[slot]++
+	p.dropped[slot] += n
 	if p.dropAt.pos == 0 {
 		k.timers.set(&p.dropAt, k.now+droppedEvery)
 	}

@@ -49,7 +49,7 @@ func (s *service) Call(ctx context.Context, r *connect.Request[v1.CallRequest]) 
 	defer done()
 	b, err := io.ReadAll(io.LimitReader(st, maxCall+1))
 	if err != nil {
-		return nil, rpcError(err)
+		return nil, rpcError(cause(ctx, err))
 	}
 	if len(b) > maxCall {
 		return nil, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("the answer is longer than %d MiB: use Stream or Subscribe", maxCall>>20))
@@ -64,7 +64,16 @@ func (s *service) Subscribe(ctx context.Context, r *connect.Request[v1.CallReque
 		return rpcError(err)
 	}
 	defer done()
-	return rpcError(copyOut(st, out.Send))
+	return rpcError(cause(ctx, copyOut(st, out.Send)))
+}
+
+// cause is why a call ended: where its context did, the stream's word that the
+// caller went away is only what came of that.
+func cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // request opens a stream and writes the data beside the reading of the answer:
@@ -122,7 +131,7 @@ func (s *service) Stream(ctx context.Context, bidi *connect.BidiStream[v1.Stream
 			}
 		}
 	}()
-	return rpcError(copyOut(st, bidi.Send))
+	return rpcError(cause(ctx, copyOut(st, bidi.Send)))
 }
 
 // Watch streams events.

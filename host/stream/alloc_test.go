@@ -87,7 +87,7 @@ func (w *wirePair) take(tb testing.TB, to *Mux, side int, counter uint64, rest [
 			eliciting = true
 		}
 	}
-	to.Received(uint32(side), counter, eliciting, w.now)
+	to.Received(uint32(side), counter, eliciting, false, w.now)
 	for _, ev := range to.Events() {
 		if ev.Kind == Data {
 			w.got += len(ev.Data)
@@ -140,7 +140,7 @@ func TestZeroAllocs(t *testing.T) {
 		w := newWirePair()
 		testAllocs(t, w, func() {
 			for range 10 {
-				w.a.Send(testID, 0, data[:1024])
+				w.a.Send(testID, 0, data[:1024], w.now)
 				w.b.Control(data[:20])
 			}
 		})
@@ -199,7 +199,7 @@ func BenchmarkMessage(b *testing.B) {
 	b.SetBytes(1024)
 	b.ReportAllocs()
 	for b.Loop() {
-		w.a.Send(testID, 0, data)
+		w.a.Send(testID, 0, data, w.now)
 		w.exchange(b)
 	}
 }

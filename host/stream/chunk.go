@@ -1,6 +1,9 @@
 package stream
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 const (
 	chunkSize   = 4096
@@ -18,9 +21,10 @@ type chunk struct {
 }
 
 // pool hands out chunks. Chunks that events may alias are retired: they come back
-// after the caller has had those events.
+// when time has moved on twice.
 type pool struct {
 	free, retired, lent []*chunk
+	lentAt              time.Duration
 	used                int // chunks held by streams
 }
 
@@ -51,13 +55,17 @@ func (p *pool) retire(c *chunk) {
 	p.retired = append(p.retired, c)
 }
 
-// recycle frees what was retired before the previous call.
-func (p *pool) recycle() {
+// recycle frees what was handed out at an earlier time. Whoever takes several
+// packets at one time may keep the events of all of them.
+func (p *pool) recycle(now time.Duration) {
+	if len(p.lent)+len(p.retired) == 0 || now <= p.lentAt {
+		return
+	}
 	for i, c := range p.lent {
 		p.keep(c)
 		p.lent[i] = nil
 	}
-	p.lent, p.retired = p.retired, p.lent[:0]
+	p.lent, p.retired, p.lentAt = p.retired, p.lent[:0], now
 }
 
 // span is the chunks of one direction of a stream: a ring indexed by chunk
@@ -149,8 +157,8 @@ func (s *span) appendTo(b []byte, off, n uint64) []byte {
 func (s *span) mark(off, n uint64) {
 	for n > 0 {
 		at := off % chunkSize
-		k := min(n, 64-at%64)
-		s.at(off / chunkSize).marks[at/64] |= (^uint64(0) >> (64 - k)) << (at % 64)
+		k := min(n, chunkSize-at)
+		s.at(off/chunkSize).set(at, k)
 		off, n = off+k, n-k
 	}
 }
@@ -164,12 +172,57 @@ func (s *span) run(off, n uint64) uint64 {
 		if c == nil {
 			break
 		}
-		ones := uint64(bits.TrailingZeros64(^(c.marks[at/64] >> (at % 64))))
-		ones = min(ones, 64-at%64)
-		got += ones
-		if ones < 64-at%64 {
+		k := min(n-got, chunkSize-at)
+		ones := c.count(at, k, ^uint64(0))
+		if got += ones; ones < k {
 			break
 		}
 	}
-	return min(got, n)
+	return got
+}
+
+// gap returns how many bytes from off on, at most n, are not marked.
+func (s *span) gap(off, n uint64) uint64 {
+	got := uint64(0)
+	for got < n {
+		at := (off + got) % chunkSize
+		k := min(n-got, chunkSize-at)
+		c := s.at((off + got) / chunkSize)
+		if c == nil {
+			got += k
+			continue
+		}
+		zeros := c.count(at, k, 0)
+		if got += zeros; zeros < k {
+			break
+		}
+	}
+	return got
+}
+
+// set sets the bits [at, at+n).
+func (c *chunk) set(at, n uint64) {
+	for end := at + n; at < end; {
+		k := min(end-at, 64-at%64)
+		c.marks[at/64] |= (^uint64(0) >> (64 - k)) << (at % 64)
+		at += k
+	}
+}
+
+// count returns how many bits from at on, at most n, are those of same: all ones
+// or all zeros.
+func (c *chunk) count(at, n, same uint64) uint64 {
+	i := at / 64
+	got := 64 - at%64
+	if differ := (c.marks[i] ^ same) >> (at % 64); differ != 0 {
+		return min(uint64(bits.TrailingZeros64(differ)), n)
+	}
+	for got < n {
+		i++
+		if differ := c.marks[i] ^ same; differ != 0 {
+			return min(got+uint64(bits.TrailingZeros64(differ)), n)
+		}
+		got += 64
+	}
+	return n
 }

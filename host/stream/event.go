@@ -40,15 +40,15 @@ type Event struct {
 	Stream   uint64
 	N        uint64
 	// Data is borrowed. It aliases the packet being processed or a buffer of
-	// the Mux, and stays valid while the packet does, at most until the call
-	// of Events after the one that returned it.
+	// the Mux, and stays valid while the packet does, at most until the first
+	// call of Events at a later time.
 	Data []byte
 }
 
 // Events returns what happened since the last call, in order. The slice is valid
 // until the next call of Events; other calls into the Mux leave it alone.
 func (m *Mux) Events() []Event {
-	m.recvPool.recycle()
+	m.recvPool.recycle(m.now)
 	out := m.events
 	m.events, m.spare = m.spare[:0], out
 	return out

@@ -34,19 +34,23 @@ type filling struct {
 // WantsSend reports whether Fill has something to look at. Fill may still find
 // that it is not needed any more; then WantsSend is false afterwards.
 func (m *Mux) WantsSend(now time.Duration) bool {
-	return !m.control.empty() || m.ackDue(now) || m.wantsData()
+	m.now = now
+	return !m.control.empty() || m.ackDue(now) || m.wantsData(now)
 }
 
 // wantsData reports whether something waits that the window bounds, and may go.
-func (m *Mux) wantsData() bool {
+func (m *Mux) wantsData(now time.Duration) bool {
 	if m.probes > 0 && m.log.count < maxTracked {
 		return true
 	}
-	if !m.reno.room() || m.log.count >= maxInFlight {
-		return false
-	}
-	return !m.messages.empty() || m.lists[listControl].head != nil || m.lists[listRetransmit].head != nil ||
-		m.lists[listRealtime].head != nil || m.lists[listBulk].head != nil
+	return m.hasData() && m.cc.room() && m.log.count < maxInFlight && m.paced(now)
+}
+
+// hasData reports whether something waits that the window bounds.
+func (m *Mux) hasData() bool {
+	return m.lists[linkFresh][1].head != nil || m.lists[linkFresh][0].head != nil || !m.messages[0].empty() ||
+		m.lists[linkControl][0].head != nil || m.lists[linkLost][0].head != nil || m.lists[linkLost][1].head != nil ||
+		!m.messages[1].empty()
 }
 
 // Fill appends the frames of one packet to b, at most room bytes, and returns b
@@ -57,7 +61,7 @@ func (m *Mux) Fill(b []byte, room int, now time.Duration) []byte {
 	m.now = now
 	m.unfill()
 	room = min(room, maxRoom)
-	data, limit := m.wantsData(), len(b)+room
+	data, limit := m.wantsData(now), len(b)+room
 	if !data && m.control.empty() && !m.ackDue(now) {
 		return b
 	}
@@ -65,8 +69,7 @@ func (m *Mux) Fill(b []byte, room int, now time.Duration) []byte {
 	b = m.fillControl(b, limit, room)
 	if data {
 		b = m.fillUrgent(b, limit)
-		b = m.fillLost(b, limit)
-		b = m.fillFresh(b, limit, room)
+		b = m.fillClasses(b, limit, room, now)
 		if m.cur.counted {
 			b = m.fillLazy(b, limit)
 		}
@@ -91,7 +94,7 @@ func (m *Mux) PacketClass() sdk.Class {
 func (m *Mux) unfill() {
 	if m.cur.hasAck {
 		for i := range m.nHeard {
-			m.heard[i].due = m.heard[i].n > 0
+			m.heard[i].due = len(m.heard[i].ranges) > 0
 		}
 	}
 	m.requeue(&m.cur.items)
@@ -108,7 +111,7 @@ func (m *Mux) core(b []byte, limit int) ([]byte, bool) {
 
 func (m *Mux) fillControl(b []byte, limit, room int) []byte {
 	for !m.control.empty() {
-		need := messageOverhead + m.control.front().size
+		need := messageOverhead + int(m.control.front().size)
 		if need > room { // it would block the queue for ever
 			m.control.drop()
 			m.stats.DroppedMessages++
@@ -125,13 +128,14 @@ func (m *Mux) fillControl(b []byte, limit, room int) []byte {
 
 // fillUrgent appends resets and credits that must not wait.
 func (m *Mux) fillUrgent(b []byte, limit int) []byte {
-	for s := m.lists[listControl].head; s != nil; s = m.lists[listControl].head {
+	l := &m.lists[linkControl][0]
+	for s := l.head; s != nil; s = l.head {
 		ok := true
 		if s.sendReset {
 			m.scratch = wire.AppendReset(m.scratch[:0], wire.Reset{Stream: s.sid, Code: s.code, Text: []byte(s.text)})
 			if b, ok = m.core(b, limit); ok {
 				s.sendReset = false
-				m.carry(item{sid: s.sid, kind: itemReset}, sdk.Realtime)
+				m.carry(item{sid: s.sid, kind: itemReset}, 0)
 			}
 		} else {
 			b, ok = m.fillCredit(b, limit, s)
@@ -139,19 +143,20 @@ func (m *Mux) fillUrgent(b []byte, limit int) []byte {
 		if !ok {
 			break
 		}
-		m.unlink(listControl, s)
+		m.unlink(linkControl, s)
 	}
 	return b
 }
 
 // fillLazy appends small credits to a packet that goes anyway.
 func (m *Mux) fillLazy(b []byte, limit int) []byte {
-	for s := m.lists[listLazy].head; s != nil; s = m.lists[listLazy].head {
+	l := &m.lists[linkLazy][0]
+	for s := l.head; s != nil; s = l.head {
 		var ok bool
 		if b, ok = m.fillCredit(b, limit, s); !ok {
 			return b
 		}
-		m.unlink(listLazy, s)
+		m.unlink(linkLazy, s)
 	}
 	m.lazyAt = never
 	return b
@@ -166,135 +171,20 @@ func (m *Mux) fillCredit(b []byte, limit int, s *stream) ([]byte, bool) {
 	b, ok := m.core(b, limit)
 	if ok {
 		s.limit, s.creditLost = to, false
-		m.carry(item{sid: s.sid, kind: itemCredit}, s.class())
+		m.carry(item{sid: s.sid, kind: itemCredit}, lane(s.flags))
 	}
 	return b, ok
 }
 
 // carry notes an item of the packet being filled.
-func (m *Mux) carry(it item, class sdk.Class) {
+func (m *Mux) carry(it item, lane int) {
 	m.log.newItem(&m.cur.items, it)
-	m.counted(class)
+	m.counted(lane)
 }
 
-func (m *Mux) counted(class sdk.Class) {
+func (m *Mux) counted(lane int) {
 	m.cur.eliciting, m.cur.counted = true, true
-	m.cur.realtime = m.cur.realtime || class == sdk.Realtime
-}
-
-// fillLost appends pieces that were lost before.
-func (m *Mux) fillLost(b []byte, limit int) []byte {
-	for s := m.lists[listRetransmit].head; s != nil; s = m.lists[listRetransmit].head {
-		for s.lost.head != none {
-			it := &m.log.items[s.lost.head]
-			skip := s.send.acked(it.off, uint64(it.n))
-			it.off, it.n = it.off+skip, it.n-uint32(skip)
-			if it.n == 0 && !(it.fin && !s.finAcked) && s.known {
-				m.log.freeOne(m.log.shift(&s.lost))
-				continue
-			}
-			left := limit - len(b) - wire.FrameOverhead(s.sid, it.off, true)
-			if left < min(int(it.n), minPiece) {
-				return b
-			}
-			n := min(it.n, uint32(left))
-			fin := it.fin && n == it.n
-			b = m.piece(b, s, it.off, uint64(n), fin)
-			m.stats.Retransmitted += uint64(n)
-			if n < it.n {
-				it.off, it.n = it.off+uint64(n), it.n-n
-				m.carry(item{sid: s.sid, off: it.off - uint64(n), n: n}, s.class())
-				return b
-			}
-			m.log.append(&m.cur.items, m.log.shift(&s.lost))
-			m.counted(s.class())
-		}
-		m.unlink(listRetransmit, s)
-	}
-	return b
-}
-
-// piece appends a frame with bytes of a stream.
-func (m *Mux) piece(b []byte, s *stream, off, n uint64, fin bool) []byte {
-	f := wire.Frame{ID: s.id, Flags: s.flags | wire.FlagStream, Stream: s.sid, Offset: off}
-	if fin {
-		f.Flags |= wire.FlagFIN
-	}
-	if at := off % chunkSize; n > 0 && at+n <= chunkSize {
-		f.Payload = s.send.at(off / chunkSize).data[at : at+n]
-	} else {
-		m.scratch = s.send.appendTo(m.scratch[:0], off, n)
-		f.Payload = m.scratch
-	}
-	return wire.AppendFrame(b, f)
-}
-
-// fillFresh appends messages and new stream bytes. They take turns at going
-// first, so that neither starves the other.
-func (m *Mux) fillFresh(b []byte, limit, room int) []byte {
-	m.turn++
-	streamsFirst := m.turn%2 == 0
-	if !streamsFirst {
-		b = m.fillMessages(b, limit, room)
-	}
-	first, second := listRealtime, listBulk
-	if m.turn%bulkTurn == 0 {
-		first, second = second, first
-	}
-	b = m.fillStreams(b, limit, first)
-	b = m.fillStreams(b, limit, second)
-	if streamsFirst {
-		b = m.fillMessages(b, limit, room)
-	}
-	return b
-}
-
-func (m *Mux) fillMessages(b []byte, limit, room int) []byte {
-	for !m.messages.empty() {
-		q := m.messages.front()
-		need := messageOverhead + q.size
-		if need > room || m.messages.begun() {
-			var gone bool
-			if b, gone = m.fillFragment(b, &m.messages, limit, room); !gone {
-				break
-			}
-			continue
-		}
-		if len(b)+need > limit {
-			break
-		}
-		m.scratch = m.messages.pop(m.scratch[:0])
-		b = wire.AppendFrame(b, wire.Frame{ID: q.id, Flags: q.flags, Payload: m.scratch})
-		m.counted(sdk.Class(q.flags >> wire.FrameClassShift))
-	}
-	return b
-}
-
-// fillStreams appends new bytes of the streams of a list, a piece of each in turn.
-func (m *Mux) fillStreams(b []byte, limit, list int) []byte {
-	for s := m.lists[list].head; s != nil; s = m.lists[list].head {
-		if !s.hasNew() {
-			m.unlink(list, s)
-			continue
-		}
-		off := s.send.next
-		more := s.send.end - off
-		left := limit - len(b) - wire.FrameOverhead(s.sid, off, true)
-		if left < int(min(more, minPiece)) {
-			return b
-		}
-		n := min(more, uint64(left))
-		fin := s.fin && n == more
-		b = m.piece(b, s, off, n, fin)
-		m.carry(item{sid: s.sid, off: off, n: uint32(n), fin: fin}, s.class())
-		s.send.next += n
-		s.finSent, s.announce = s.finSent || fin, false
-		m.unlink(list, s)
-		if s.hasNew() {
-			m.push(list, s)
-		}
-	}
-	return b
+	m.cur.realtime = m.cur.realtime || lane == 0
 }
 
 // Sent reports that the packet Fill wrote last went out under a key generation
@@ -323,9 +213,11 @@ func (m *Mux) Sent(gen uint32, counter uint64, size int, now time.Duration) {
 	p := packet{counter: counter, at: now, items: cur.items, hasAck: cur.hasAck, ackGen: cur.ackGen, ackTop: cur.ackTop}
 	if cur.counted {
 		p.size = int32(size)
-		m.reno.inFlight += size
+		m.cc.inFlight += size
+		m.pace.spend(size)
 	}
 	m.probes = max(m.probes-1, 0)
-	m.probeAt = now
-	m.log.add(g, p)
+	m.probeAt, m.busyAt = now, now
+	m.fat = m.fat || cur.counted
+	m.log.add(g, &p)
 }

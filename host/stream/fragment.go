@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"nethost/host/wire"
-	"nethost/sdk"
 )
 
 const (
@@ -49,8 +48,9 @@ func (m *Mux) fillFragment(b []byte, q *queue, limit, room int) ([]byte, bool) {
 	if !q.begun() {
 		sp = split{number: m.fragmented + 1, since: m.now}
 	}
-	rest := rec.size - sp.off
-	left := limit - len(b) - wire.FragmentOverhead(sp.number, uint64(sp.off), rec.size)
+	size := int(rec.size)
+	rest := size - sp.off
+	left := limit - len(b) - wire.FragmentOverhead(sp.number, uint64(sp.off), size)
 	if left < min(rest, minFragment) {
 		return b, false
 	}
@@ -58,7 +58,7 @@ func (m *Mux) fillFragment(b []byte, q *queue, limit, room int) ([]byte, bool) {
 	b = wire.AppendFrameHead(b, &wire.Frame{ID: rec.id, Flags: rec.flags | wire.FlagFragment, Stream: sp.number, Offset: uint64(sp.off),
 		Total: uint32(rec.size)}, n)
 	b = q.copyRange(b, sp.off, n)
-	m.counted(sdk.Class(rec.flags >> wire.FrameClassShift))
+	m.counted(lane(rec.flags))
 	m.fragmented = max(m.fragmented, sp.number)
 	if n == rest {
 		q.drop()

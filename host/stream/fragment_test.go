@@ -44,7 +44,7 @@ func fragmentsOf(t *testing.T, m *Mux, now time.Duration, rooms func() int) (fra
 }
 
 // TestFragments: S8.1 to S8.3. Messages of all lengths go into packets of changing
-// sizes and come out as they were, in order, each with its class; what fits a packet
+// sizes and come out as they were, in order within each class; what fits a packet
 // is not cut.
 func TestFragments(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 9))
@@ -52,28 +52,27 @@ func TestFragments(t *testing.T) {
 		a, b := New(Config{Odd: true}), New(Config{})
 		least := minFragmentRoom + rng.IntN(9000)
 		largest := least + rng.IntN(3000)
-		var want [][]byte
-		var flags []uint8
+		var want [2][][]byte // by class
 		for range 1 + rng.IntN(6) {
 			size := rng.IntN(wire.MaxMessage + 1)
 			if rng.IntN(3) == 0 {
 				size = min(wire.MaxMessage, max(0, least-20+rng.IntN(40)))
 			}
 			msg, fl := randomBytes(rng, size), uint8(rng.IntN(2))<<wire.FrameClassShift|3
-			if a.Send(testID, fl, msg) == OK {
-				want, flags = append(want, msg), append(flags, fl)
+			if a.Send(testID, fl, msg, 0) == OK {
+				want[lane(fl)] = append(want[lane(fl)], msg)
 			}
 		}
-		number, open := uint64(0), uint64(0)
+		number, open := uint64(0), [2]uint64{}
 		for _, f := range fragmentsOf(t, a, 0, func() int { return least + rng.IntN(largest-least+1) }) {
-			msg := f.Payload
+			msg, class := f.Payload, lane(f.Flags)
 			if f.Flags&wire.FlagFragment != 0 {
-				if open == 0 {
+				if open[class] == 0 {
 					number++
-					open = number
+					open[class] = number
 				}
-				if f.Stream != open {
-					t.Fatalf("number %d, want %d", f.Stream, open)
+				if f.Stream != open[class] {
+					t.Fatalf("number %d, want %d", f.Stream, open[class])
 				}
 				var v FragmentVerdict
 				if msg, v = b.OnFragment(&f, 0); v == FragmentHeld {
@@ -81,20 +80,20 @@ func TestFragments(t *testing.T) {
 				} else if v != FragmentCompletes {
 					t.Fatalf("verdict %d", v)
 				}
-				open = 0
+				open[class] = 0
 				if len(msg)+messageOverhead <= least {
 					t.Errorf("a message of %d bytes was cut for packets of %d to %d", len(msg), least, largest)
 				}
 			} else if len(msg)+messageOverhead > largest {
 				t.Errorf("a message of %d bytes was not cut", len(msg))
 			}
-			if len(want) == 0 || !bytes.Equal(msg, want[0]) || f.Flags&^wire.FlagFragment != flags[0] {
+			if len(want[class]) == 0 || !bytes.Equal(msg, want[class][0]) || f.Flags&^wire.FlagFragment != uint8(class)<<wire.FrameClassShift|3 {
 				t.Fatalf("a message of %d bytes, flags %x, is not what was sent next", len(msg), f.Flags)
 			}
-			want, flags = want[1:], flags[1:]
+			want[class] = want[class][1:]
 		}
-		if len(want) > 0 || a.stats.DroppedMessages > 0 || !a.messages.empty() {
-			t.Fatalf("%d messages did not arrive, %d were dropped", len(want), a.stats.DroppedMessages)
+		if len(want[0])+len(want[1]) > 0 || a.stats.DroppedMessages > 0 || !a.messages[0].empty() || !a.messages[1].empty() {
+			t.Fatalf("%d messages did not arrive, %d were dropped", len(want[0])+len(want[1]), a.stats.DroppedMessages)
 		}
 	}
 }
@@ -103,26 +102,26 @@ func TestFragments(t *testing.T) {
 // each time, and a stream is not starved by it.
 func TestFragmentsShare(t *testing.T) {
 	m := New(Config{Odd: true})
-	m.Send(testID, 0, make([]byte, 900))
-	m.Send(testID, 0, make([]byte, 3000))
+	m.Send(testID, 0, make([]byte, 900), 0)
+	m.Send(testID, 0, make([]byte, 3000), 0)
 	b := m.Fill(nil, 1148, 0)
 	small, rest, _ := wire.ParseFrame(b)
 	if len(small.Payload) != 900 || len(rest) != 0 {
 		t.Errorf("242 bytes were left, and %d of them were used", len(rest))
 	}
 	m = New(Config{Odd: true})
-	m.Send(testID, 0, make([]byte, 800))
-	m.Send(testID, 0, make([]byte, 3000))
+	m.Send(testID, 0, make([]byte, 800), 0)
+	m.Send(testID, 0, make([]byte, 3000), 0)
 	b = m.Fill(nil, 1148, 0)
 	if _, rest, _ = wire.ParseFrame(b); len(b) != 1148 {
 		t.Errorf("342 bytes were left, and %d of them were used", len(rest))
 	}
 	m = New(Config{Odd: true})
 	sid, _ := m.Open(testID, 0, sdk.Bulk)
-	m.Send(testID, 0, make([]byte, wire.MaxMessage))
+	m.Send(testID, 0, make([]byte, wire.MaxMessage), 0)
 	m.Write(sid, make([]byte, 20000), true)
 	packets, streams := 0, 0
-	for !m.messages.empty() {
+	for !m.messages[0].empty() {
 		packets++
 		b := m.Fill(nil, 1148, 0)
 		if f, _, _ := wire.ParseFrame(b); f.Flags&wire.FlagStream != 0 {
@@ -141,9 +140,9 @@ func TestFragmentsShare(t *testing.T) {
 // TestFragmentsStale: S8.4. A message that began to leave 250 ms ago is given up,
 // one that only waited is not, and the next one begins at its own beginning.
 func TestFragmentsStale(t *testing.T) {
-	m := New(Config{Odd: true})
-	m.Send(testID, 0, make([]byte, 5000))
-	m.Send(testID, 0, bytes.Repeat([]byte{7}, 5000))
+	m := New(Config{Odd: true, Sojourn: -1})
+	m.Send(testID, 0, make([]byte, 5000), 0)
+	m.Send(testID, 0, bytes.Repeat([]byte{7}, 5000), 0)
 	now := 10 * time.Second
 	b := m.Fill(nil, 1148, now)
 	m.Sent(1, 1, len(b)+50, now)
@@ -163,7 +162,7 @@ func TestFragmentsStale(t *testing.T) {
 	if m.stats.DroppedMessages != 1 {
 		t.Errorf("%d messages dropped", m.stats.DroppedMessages)
 	}
-	if m.Send(testID, 0, make([]byte, MaxMessage)) != OK || m.Send(testID, 0, make([]byte, MaxMessage+1)) != TooBig {
+	if m.Send(testID, 0, make([]byte, MaxMessage), 0) != OK || m.Send(testID, 0, make([]byte, MaxMessage+1), 0) != TooBig {
 		t.Error("the longest message is not 65 536 bytes")
 	}
 }
@@ -177,7 +176,7 @@ func TestFragmentAllocs(t *testing.T) {
 	var f wire.Frame
 	counter, got := uint64(0), 0
 	round := func() {
-		if a.Send(testID, 0, msg) != OK {
+		if a.Send(testID, 0, msg, 0) != OK {
 			t.Fatal("not taken")
 		}
 		for a.WantsSend(0) {
@@ -235,7 +234,7 @@ func BenchmarkLongMessage(b *testing.B) {
 			b.SetBytes(int64(len(msg)))
 			b.ReportAllocs()
 			for counter := uint64(0); b.Loop(); {
-				from.Send(testID, 0, msg)
+				from.Send(testID, 0, msg, 0)
 				for from.WantsSend(0) {
 					p := from.Fill(buf, room, 0)
 					counter++

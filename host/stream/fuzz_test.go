@@ -23,7 +23,7 @@ func fuzzMux() *Mux {
 	}
 	m.OnFrame(frame(2, 0, 100, false), 0)
 	m.OnFrame(frame(4, 5000, 100, true), 0)
-	m.Received(9, 1, true, 0)
+	m.Received(9, 1, true, false, 0)
 	return m
 }
 
@@ -43,13 +43,23 @@ func checkBounds(t *testing.T, m *Mux) {
 			count++
 		}
 	}
-	if inFlight != m.reno.inFlight || count != m.log.count {
-		t.Fatalf("in flight: %d bytes and %d packets, counted %d and %d", m.reno.inFlight, m.log.count, inFlight, count)
+	if inFlight != m.cc.inFlight || count != m.log.count {
+		t.Fatalf("in flight: %d bytes and %d packets, counted %d and %d", m.cc.inFlight, m.log.count, inFlight, count)
 	}
+	extra := uint64(0)
 	for _, s := range m.streams {
+		if extra += s.extra; s.recv.next > s.consumed+s.window {
+			t.Fatalf("stream %d: the consumer was handed more than it let come: %+v", s.sid, s)
+		}
 		if s.consumed > s.recv.next || s.send.base > s.send.next || s.send.next > s.send.end || s.send.end > s.told {
 			t.Fatalf("stream %d: %+v", s.sid, s)
 		}
+	}
+	if extra != m.extra || extra > uint64(m.cfg.Buffer)/2 {
+		t.Fatalf("windows grew by %d, counted %d", extra, m.extra)
+	}
+	if m.cc.window < m.cc.minWindow() || m.cc.window > m.cc.maxWindow() {
+		t.Fatalf("window %d", m.cc.window)
 	}
 }
 
@@ -89,10 +99,11 @@ func FuzzOnAck(f *testing.F) {
 	f.Add(wire.AppendAck(nil, &wire.Ack{Gen: 1, N: 1, Ranges: [32]wire.Range{{First: 1, Last: 4}}})[1:])
 	f.Add(wire.AppendAck(nil, &wire.Ack{Gen: 2, N: 2, Ranges: [32]wire.Range{{First: 8, Last: 8}, {First: 1, Last: 5}}})[1:])
 	f.Add(wire.AppendAck(nil, &wire.Ack{Gen: 2, N: 1, Ranges: [32]wire.Range{{First: 1, Last: 1 << 40}}})[1:])
+	f.Add(wire.AppendAck(nil, &wire.Ack{Gen: 2, Marks: 3, N: 1, Ranges: [32]wire.Range{{First: 5, Last: 8}}})[1:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var a wire.Ack
 		m := fuzzMux()
-		if wire.ParseAck(b, &a) {
+		if wire.ParseAck(b, &a) || wire.ParseMarkedAck(b, &a) {
 			m.OnAck(&a, time.Second)
 			checkBounds(t, m)
 		}
@@ -110,6 +121,7 @@ func FuzzOnAck(f *testing.F) {
 // FuzzMux interprets bytes as calls of the user, the network and the clock.
 func FuzzMux(f *testing.F) {
 	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"))
+	f.Add([]byte("\x05\xff\x0b\x87\x05\xff\x0b\x40\x06\xff\x0e\xff\x05\xff\x0a\x03\x05\x80\x0c\x00\x0e\x05\x05\xff"))
 	f.Add([]byte("\x01\x11\x05\x00\x05\x00\x07\x33\x08\x02\x0c\x00\x05\x05\x0b\x21"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := fuzzMux()
@@ -117,7 +129,7 @@ func FuzzMux(f *testing.F) {
 		for ; len(b) >= 2; b = b[2:] {
 			arg := uint64(b[1])
 			now += time.Duration(arg) * 100 * time.Microsecond
-			switch b[0] % 14 {
+			switch b[0] % 15 {
 			case 0:
 				m.Open(testID, uint8(arg), sdk.Class(arg&1))
 			case 1:
@@ -144,17 +156,20 @@ func FuzzMux(f *testing.F) {
 			case 9:
 				m.OnReset(wire.Reset{Stream: arg % 20, Code: sdk.Code(arg)})
 			case 10:
-				m.Received(uint32(arg>>5), arg&31, arg&1 == 1, now)
+				m.Received(uint32(arg>>5), arg&31, arg&1 == 1, arg&2 == 2, now)
 			case 11:
 				top := m.stats.Sent + 100
-				a := wire.Ack{Gen: uint32(arg >> 6), N: 1}
+				a := wire.Ack{Gen: uint32(arg >> 6), N: 1, Marks: arg & 3}
 				a.Ranges[0] = wire.Range{First: top - min(top, arg&31), Last: top - min(top, arg&7)}
 				m.OnAck(&a, now)
 			case 12:
 				m.PathChanged(now)
 			case 13:
-				m.Send(testID, uint8(arg), make([]byte, arg*32))
+				m.Send(testID, uint8(arg), make([]byte, arg*32), now)
 				m.Control(make([]byte, arg))
+			case 14:
+				m.SetPacketSize(int(arg) * 40)
+				m.Dropped()
 			}
 			m.Events()
 			checkBounds(t, m)

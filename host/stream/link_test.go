@@ -165,6 +165,11 @@ func (p *pair) arrive(f flight) {
 
 // deliverPlain does what the owner of a Mux does with an opened packet.
 func deliverPlain(t testing.TB, m *Mux, gen uint32, counter uint64, plain []byte, now time.Duration) {
+	deliverMarked(t, m, gen, counter, plain, false, now)
+}
+
+// deliverMarked also says whether a relay has set the congestion mark.
+func deliverMarked(t testing.TB, m *Mux, gen uint32, counter uint64, plain []byte, marked bool, now time.Duration) {
 	eliciting := false
 	for rest := plain; len(rest) > 0; {
 		f, r, ok := wire.ParseFrame(rest)
@@ -188,6 +193,13 @@ func deliverPlain(t testing.TB, m *Mux, gen uint32, counter uint64, plain []byte
 			}
 			m.OnAck(&a, now)
 			continue
+		case wire.MsgMarkedAck:
+			var a wire.Ack
+			if !wire.ParseMarkedAck(body, &a) {
+				t.Fatal("malformed ack")
+			}
+			m.OnAck(&a, now)
+			continue
 		case wire.MsgCredit:
 			c, _ := wire.ParseCredit(body)
 			m.OnCredit(c)
@@ -197,7 +209,7 @@ func deliverPlain(t testing.TB, m *Mux, gen uint32, counter uint64, plain []byte
 		}
 		eliciting = true
 	}
-	m.Received(gen, counter, eliciting, now)
+	m.Received(gen, counter, eliciting, marked, now)
 }
 
 func (p *pair) drain(side int) {

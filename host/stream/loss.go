@@ -6,10 +6,6 @@ import (
 	"nethost/host/wire"
 )
 
-// reorder is how many later packets must be acknowledged before an earlier one
-// counts as lost (RFC 9002, 6.1.1).
-const reorder = 3
-
 // probePackets is how many packets one probe timeout lets out (RFC 9002, 6.2.4).
 const probePackets = 2
 
@@ -25,28 +21,47 @@ func (m *Mux) OnAck(a *wire.Ack, now time.Duration) (newly bool) {
 		m.stats.BadAcks++
 		return false
 	}
-	prior := m.reno.inFlight
+	prior, before := m.cc.inFlight, m.topAcked
+	if m.reorder.n > 0 {
+		m.lateArrivals(a, now)
+	}
 	// Oldest first through both lists. What is passed over without being
 	// acknowledged lies below the highest acknowledged packet, so it is declared
 	// lost soon and passed over a bounded number of times.
+	var sentAt time.Duration // of the newest packet in the ack
 	i := g.head
 	for r := a.N - 1; r >= 0 && i != none; r-- {
 		for i != none && m.log.packets[i].counter < a.Ranges[r].First {
 			i = m.log.packets[i].next
 		}
 		for i != none && m.log.packets[i].counter <= a.Ranges[r].Last {
-			next := m.log.packets[i].next
-			p := m.log.remove(g, i)
+			p := &m.log.packets[i]
+			next := p.next
 			if p.counter == a.Ranges[0].Last {
 				m.rtt.sample(now-p.at, a.Delay, now)
+				m.cc.sample(m.rtt.latest)
 			}
-			m.acknowledged(&p, prior)
+			if p.order < before {
+				m.reorder.happened(now - p.at - m.rtt.lossDelay())
+			}
+			sentAt = p.at
+			m.acknowledged(p, prior, now)
+			m.log.remove(g, i)
 			newly, i = true, next
 		}
 	}
 	if newly {
 		m.backoff, m.probes = 0, 0
 		m.detectLost(now)
+		if a.Marks > g.marks {
+			g.marks = a.Marks
+			m.stats.Marks++
+			m.cc.onMarked(sentAt, now)
+		}
+		if m.topAcked >= m.cc.roundEnd {
+			m.cc.endRound(m.log.order+1, now)
+			m.reorder.round()
+		}
 	}
 	return newly
 }
@@ -65,9 +80,9 @@ func wellFormed(a *wire.Ack) bool {
 }
 
 // acknowledged settles what a packet carried.
-func (m *Mux) acknowledged(p *packet, prior int) {
+func (m *Mux) acknowledged(p *packet, prior int, now time.Duration) {
 	if p.size > 0 {
-		m.reno.onAcked(int(p.size), p.at, prior)
+		m.cc.onAcked(int(p.size), p.at, now, prior, m.rtt.smoothed)
 	}
 	m.topAcked, m.anyAcked = max(m.topAcked, p.order), true
 	if p.hasAck {
@@ -101,13 +116,14 @@ func (m *Mux) arrived(s *stream, it item) {
 	}
 }
 
-// detectLost declares lost what later packets have overtaken (RFC 9002, 6.1).
+// detectLost declares lost what later packets have overtaken (RFC 9002, 6.1; RFC
+// 8985 where the path is known to reorder).
 func (m *Mux) detectLost(now time.Duration) {
 	m.lossAt = never
 	if !m.anyAcked {
 		return
 	}
-	delay := m.rtt.lossDelay()
+	delay := m.rtt.lossDelay() + m.reorder.late
 	for k := range m.log.nGens {
 		g := &m.log.gens[k]
 		var first, last time.Duration // of a run of losses with nothing acknowledged between
@@ -117,28 +133,29 @@ func (m *Mux) detectLost(now time.Duration) {
 			if p.order > m.topAcked {
 				break
 			}
-			if p.order+reorder > m.topAcked && p.at+delay > now {
+			if p.at+delay > now && (m.reorder.seen || p.order+dupThreshold > m.topAcked) {
 				m.lossAt = min(m.lossAt, p.at+delay)
 				break
 			}
-			gone := m.log.remove(g, g.head)
-			m.lost(&gone, now)
-			if order == 0 || gone.order != order+1 {
-				first = gone.at
+			if order == 0 || p.order != order+1 {
+				first = p.at
 			}
-			order, last = gone.order, gone.at
+			order, last = p.order, p.at
+			m.lost(g, p, now)
+			m.log.remove(g, g.head)
 			if m.rtt.sampled && first > m.rtt.firstAt && last-first > 3*m.rtt.pto() {
-				m.reno.onPersistent()
+				m.cc.onPersistent()
 			}
 		}
 	}
 }
 
-func (m *Mux) lost(p *packet, now time.Duration) {
+func (m *Mux) lost(g *sentGen, p *packet, now time.Duration) {
 	m.stats.Lost++
+	m.reorder.remember(gone{counter: p.counter, at: p.at, when: now, gen: g.gen, size: p.size})
 	if p.size > 0 {
-		m.reno.inFlight -= int(p.size)
-		m.reno.onLost(p.at, now)
+		m.cc.inFlight -= int(p.size)
+		m.cc.onLost(int(p.size), p.at, now, m.rtt.shortest())
 	}
 	m.lostItems(p)
 }
@@ -165,15 +182,15 @@ func (m *Mux) requeue(c *chain) {
 		switch it.kind {
 		case itemData:
 			m.log.append(&s.lost, i)
-			m.push(listRetransmit, s)
+			m.push(linkLost, s)
 			continue
 		case itemCredit:
 			s.creditLost = true
-			m.unlink(listLazy, s)
-			m.push(listControl, s)
+			m.unlink(linkLazy, s)
+			m.push(linkControl, s)
 		case itemReset:
 			s.sendReset = true
-			m.push(listControl, s)
+			m.push(linkControl, s)
 		}
 		m.log.freeOne(i)
 	}
@@ -183,9 +200,10 @@ func (m *Mux) requeue(c *chain) {
 // content again. It says nothing about congestion.
 func (m *Mux) abandon(g *sentGen) {
 	for g.head != none {
-		p := m.log.remove(g, g.head)
-		m.reno.inFlight -= int(p.size)
-		m.lostItems(&p)
+		p := &m.log.packets[g.head]
+		m.cc.inFlight -= int(p.size)
+		m.lostItems(p)
+		m.log.remove(g, g.head)
 	}
 }
 
@@ -205,11 +223,20 @@ func (m *Mux) probeDeadline() time.Duration {
 }
 
 // Deadline is when OnTimer wants to be called next; the greatest duration when
-// there is nothing to wait for. It moves with every call into the Mux.
+// there is nothing to wait for. It moves with every call into the Mux. What
+// WantsSend has announced is not waited for.
 func (m *Mux) Deadline() time.Duration {
 	d := min(m.ackAt, m.lazyAt)
 	if m.parts != nil {
 		d = min(d, m.parts.Deadline())
+	}
+	if m.pace.shut && m.hasData() && m.cc.room() {
+		if at := m.nextRelease(); at > m.now {
+			d = min(d, at)
+		}
+	}
+	if m.log.count == 0 && m.fat {
+		d = min(d, m.busyAt+idleAfter)
 	}
 	if m.lossAt != never {
 		return min(d, m.lossAt)
@@ -228,19 +255,21 @@ func (m *Mux) OnTimer(now time.Duration) {
 		m.ackNow()
 	}
 	if now >= m.lazyAt {
-		for s := m.lists[listLazy].head; s != nil; s = m.lists[listLazy].head {
-			m.unlink(listLazy, s)
-			m.push(listControl, s)
+		l := &m.lists[linkLazy][0]
+		for s := l.head; s != nil; s = l.head {
+			m.unlink(linkLazy, s)
+			m.push(linkControl, s)
 		}
 		m.lazyAt = never
 	}
-	switch {
-	case m.lossAt != never:
-		if now >= m.lossAt {
-			m.detectLost(now)
-		}
-	case now >= m.probeDeadline():
+	if now >= m.lossAt {
+		m.detectLost(now)
+	}
+	if m.lossAt == never && now >= m.probeDeadline() {
 		m.probe(now)
+	}
+	if m.fat && m.log.count == 0 && now >= m.busyAt+idleAfter {
+		m.trim()
 	}
 }
 
@@ -280,5 +309,6 @@ func (m *Mux) PathChanged(now time.Duration) {
 	}
 	m.backoff, m.lossAt, m.probeAt = 0, never, now
 	m.rtt.pathChanged()
-	m.reno.pathChanged(now)
+	m.cc.pathChanged(now)
+	m.reorder = reordering{gone: m.reorder.gone}
 }

@@ -115,7 +115,7 @@ func TestProbeTimeout(t *testing.T) {
 	}
 	// The packet that nobody can be asked to answer is not waited for.
 	s2 := &sender{t: t, Mux: New(Config{}), gen: 1}
-	s2.Received(5, 1, true, 0)
+	s2.Received(5, 1, true, false, 0)
 	s2.OnTimer(ackDelay)
 	s2.send(ackDelay)
 	if s2.InFlight() != 0 || s2.Deadline() != never {
@@ -141,7 +141,7 @@ func TestWindow(t *testing.T) {
 		t.Error("the window is full")
 	}
 	s.ack(10*ms, 5, 33)
-	if w := s.Stats().Window; w >= initialWindow {
+	if w := s.Stats().Window; w != (32+28)*1200*beta/100 { // grown by 28 packets, then cut
 		t.Errorf("window %d after a loss", w)
 	}
 	before := s.Stats().Window
@@ -194,11 +194,11 @@ func TestAckRules(t *testing.T) {
 		m.Sent(1, m.stats.Sent, 100, now)
 		return out
 	}
-	m.Received(7, 1, true, 0)
+	m.Received(7, 1, true, false, 0)
 	if m.WantsSend(ms) || m.Deadline() != 2*ms {
 		t.Error("a lone packet is acknowledged within 2 ms, not at once")
 	}
-	m.Received(7, 2, true, ms)
+	m.Received(7, 2, true, false, ms)
 	if !m.WantsSend(ms) {
 		t.Error("the second packet is acknowledged at once")
 	}
@@ -208,38 +208,106 @@ func TestAckRules(t *testing.T) {
 	if m.Deadline() != never || m.WantsSend(time.Hour) {
 		t.Error("an ack is still due")
 	}
-	m.Received(7, 3, false, 4*ms)
+	m.Received(7, 3, false, false, 4*ms)
 	if m.Deadline() != never || m.WantsSend(time.Hour) {
 		t.Error("an ack acknowledges an ack")
 	}
-	m.Received(7, 5, true, 5*ms)
+	m.Received(7, 5, true, false, 5*ms)
 	if !m.WantsSend(5 * ms) {
 		t.Error("a gap is acknowledged at once")
 	}
-	m.Received(8, 1, true, 5*ms)
+	m.Received(8, 1, true, false, 5*ms)
 	if a := acks(5 * ms); len(a) != 2 || a[0].Gen != 8 || a[1].Gen != 7 || a[1].N != 2 {
 		t.Errorf("acks %+v", a)
 	}
 	// An ack that did not leave is said again.
-	m.Received(8, 9, true, 6*ms)
+	m.Received(8, 9, true, false, 6*ms)
 	m.Fill(nil, 1148, 6*ms)
 	if a := acks(6 * ms); len(a) == 0 || a[0].Ranges[0].Last != 9 {
 		t.Errorf("acks %+v", a)
 	}
 	// Once the peer acknowledged our ack, what it said is not repeated.
 	m.Control(wire.AppendPing(nil, wire.Ping{}))
-	m.Received(8, 11, true, 7*ms)
+	m.Received(8, 11, true, false, 7*ms)
 	acks(7 * ms)
 	m.OnAck(&wire.Ack{Gen: 1, N: 1, Ranges: [32]wire.Range{{First: m.stats.Sent - 1, Last: m.stats.Sent - 1}}}, 8*ms)
-	m.Received(8, 13, true, 8*ms)
+	m.Received(8, 13, true, false, 8*ms)
 	if a := acks(8 * ms); len(a) != 1 || a[0].N != 2 {
 		t.Errorf("acks %+v", a)
 	}
 	for g := range uint32(20) {
-		m.Received(100+g, 1, true, 9*ms)
+		m.Received(100+g, 1, true, false, 9*ms)
 	}
 	if a := acks(11 * ms); len(a) != maxGens {
 		t.Errorf("%d generations are acknowledged", len(a))
+	}
+}
+
+// TestSteadyAcks: S4.3, a steady flow is acknowledged every eighth packet, until a
+// gap or a mark; S4.8, an ack of many ranges asks to be acknowledged, once a round
+// trip.
+func TestSteadyAcks(t *testing.T) {
+	m := New(Config{})
+	c, acks := uint64(0), 0
+	flow := func(n int, marked bool) int {
+		acks = 0
+		for range n {
+			c++
+			m.Received(7, c, true, marked, ms)
+			if m.WantsSend(ms) {
+				acks++
+				m.Fill(nil, 1148, ms)
+				m.Sent(1, m.stats.Sent, 100, ms)
+			}
+		}
+		return acks
+	}
+	if n := flow(steadyAt, false); n != steadyAt/2 {
+		t.Errorf("%d acks for the first %d packets", n, steadyAt)
+	}
+	if n := flow(800, false); n < 100 || n > 101 {
+		t.Errorf("%d acks for 800 packets of a steady flow", n)
+	}
+	c++ // a gap
+	if n := flow(100, false); n < 50 {
+		t.Errorf("%d acks for 100 packets after a gap", n)
+	}
+	flow(200, false)
+	if n := flow(20, true); n != 20 {
+		t.Errorf("%d acks for 20 marked packets", n)
+	}
+	if n := flow(100, false); n < 50 {
+		t.Errorf("%d acks for 100 packets after a mark", n)
+	}
+
+	pings := 0
+	gaps := func(n int) {
+		for range n {
+			c += 2
+			m.Received(7, c, true, false, 2*ms)
+			b := m.Fill(nil, 1148, 2*ms)
+			m.Sent(1, m.stats.Sent, len(b), 2*ms)
+			for _, f := range framesOf(t, b) {
+				if f.Payload[0] == wire.MsgPing {
+					if pings++; len(m.heard[0].ranges) < askRanges {
+						t.Errorf("an ack of %d ranges asks", len(m.heard[0].ranges))
+					}
+				}
+			}
+		}
+	}
+	for i := 0; pings == 0 && i < 2*askRanges; i++ {
+		gaps(1)
+	}
+	if pings != 1 || m.InFlight() != 1 {
+		t.Fatalf("%d pings, %d in flight", pings, m.InFlight())
+	}
+	m.OnAck(&wire.Ack{Gen: 1, N: 1, Ranges: [32]wire.Range{{First: 0, Last: m.stats.Sent - 1}}}, 2*ms)
+	if n := len(m.heard[0].ranges); n != 1 {
+		t.Errorf("%d ranges after the ask was answered", n)
+	}
+	if gaps(100); pings != 1 || len(m.heard[0].ranges) != wire.MaxRanges {
+		t.Errorf("%d pings in a round trip, %d ranges", pings, len(m.heard[0].ranges))
 	}
 }
 

@@ -19,7 +19,8 @@ const (
 	peerSlack = 4
 	// maxSendBuffer bounds the bytes of one stream that are written and not
 	// acknowledged, whatever credit the peer gives.
-	maxSendBuffer = 4 << 20
+	maxSendBuffer  = 4 << 20
+	defaultSojourn = 5 * time.Millisecond
 
 	// MaxMessage is the longest message, in bytes. One that does not fit a
 	// packet leaves in fragments.
@@ -53,6 +54,10 @@ type Config struct {
 	// Buffers is where messages that come in fragments are put together, shared
 	// by all peers of a node. Default: its own.
 	Buffers *Buffers
+	// Sojourn is how long a message of the realtime class may wait in the queue: one
+	// whose turn comes later is dropped, so that fresh data goes first. Default 5 ms;
+	// below 0 there is no bound.
+	Sojourn time.Duration
 }
 
 // Result tells what became of a write or a message.
@@ -84,34 +89,41 @@ type Mux struct {
 	nextLocal uint64
 	localOpen int
 	peer      peerIDs
-	lists     [lists]list
-	idle      []*stream // values for reuse
+	lists     [links][2]list // by class
+	idle      []*stream      // values for reuse
+	extra     uint64         // window beyond Config.Window and Grant, over all streams
 
 	events, spare      []Event
 	sendPool, recvPool pool
 
-	messages, control queue
-	fragmented        uint64       // messages that began to leave in fragments
-	parts             *Reassembler // nil before the first fragment
-	scratch           []byte
-	ack               wire.Ack
-	cur               filling
-	turn              uint8 // alternates what a packet takes first
+	messages   [2]queue // by class
+	control    queue
+	drops      []Dropped
+	fragmented uint64       // messages that began to leave in fragments
+	parts      *Reassembler // nil before the first fragment
+	scratch    []byte
+	cur        filling
+	turn       uint8 // alternates what a packet takes first
 
 	heard  [maxGens]heardGen
 	nHeard int
 	ackAt  time.Duration // when a delayed ack is due
 	lazyAt time.Duration // when lazy credits are due
+	askAt  time.Duration // when an ack may ask to be acknowledged again
 
 	log      sentLog
 	rtt      rtt
-	reno     newReno
+	cc       congestion
+	pace     pacer
+	reorder  reordering
 	topAcked uint64        // highest send order that was acknowledged
 	anyAcked bool          // topAcked counts
 	lossAt   time.Duration // when the oldest overtaken packet counts as lost
 	probeAt  time.Duration // when the last tracked packet or probe went out
 	backoff  int           // probe timeouts in a row
 	probes   int           // packets that may go out in spite of the window
+	busyAt   time.Duration // when something that needs memory last happened
+	fat      bool          // there may be memory to give back when idle
 
 	stats Stats
 }
@@ -120,11 +132,14 @@ type Mux struct {
 type Stats struct {
 	Sent, Received       uint64 // packets
 	Lost                 uint64 // packets declared lost
+	Spurious             uint64 // ... that were only late
+	Marks                uint64 // acks that told of new congestion marks
 	ProbeTimeouts        uint64
 	Retransmitted        uint64 // stream bytes sent again
 	BadAcks              uint64 // acks for what was never sent, or malformed
 	Violations           uint64 // frames and messages against the rules
 	DroppedMessages      uint64 // queued messages that no packet had room for, or whose fragments took too long
+	StaleMessages        uint64 // queued messages that had waited longer than Config.Sojourn
 	Streams, Outstanding int    // open streams; packets waiting for an ack
 	InFlight, Window     int    // bytes
 	SmoothedRTT          time.Duration
@@ -139,12 +154,17 @@ func New(cfg Config) *Mux {
 	if cfg.Buffer <= 0 {
 		cfg.Buffer = defaultBuffer
 	}
+	if cfg.Sojourn == 0 {
+		cfg.Sojourn = defaultSojourn
+	}
 	m := &Mux{cfg: cfg, streams: map[uint64]*stream{}, nextLocal: 2,
-		peer:     peerIDs{first: 1, skipped: map[uint64]struct{}{}},
-		messages: queue{maxN: messageQueue, maxB: messageBytes},
-		control:  queue{maxN: controlQueue, maxB: controlBytes},
-		ackAt:    never, lazyAt: never, lossAt: never,
-		log: newSentLog(), reno: newCongestion(), cur: filling{items: noItems}}
+		peer:    peerIDs{first: 1, skipped: map[uint64]struct{}{}},
+		control: queue{maxN: controlQueue, maxB: controlBytes},
+		ackAt:   never, lazyAt: never, lossAt: never,
+		log: newSentLog(), cc: newCongestion(), cur: filling{items: noItems}}
+	for i := range m.messages {
+		m.messages[i] = queue{maxN: messageQueue, maxB: messageBytes}
+	}
 	if cfg.Odd {
 		m.nextLocal, m.peer.first = 1, 2
 	}
@@ -154,14 +174,14 @@ func New(cfg Config) *Mux {
 // Open starts a stream of a subprotocol. The peer learns of it with the first
 // bytes, or with an empty frame when there are none.
 func (m *Mux) Open(id sdk.ID, epoch uint8, class sdk.Class) (sid uint64, ok bool) {
-	if m.localOpen >= m.cfg.MaxStreams || id == coreID {
+	if m.localOpen >= m.cfg.MaxStreams || id == coreID || m.nextLocal > wire.MaxVarint {
 		return 0, false
 	}
 	sid = m.nextLocal
 	m.nextLocal += 2
 	s := m.newStream(sid, id, epoch&wire.FrameEpochMask|uint8(class)&7<<wire.FrameClassShift, true)
 	s.announce = true
-	m.push(s.queue(), s)
+	m.push(linkFresh, s)
 	return sid, true
 }
 
@@ -180,24 +200,34 @@ func (m *Mux) Write(sid uint64, b []byte, fin bool) Result {
 	s.send.write(b, &m.sendPool)
 	s.fin = fin
 	if s.hasNew() {
-		m.push(s.queue(), s)
+		m.push(linkFresh, s)
 	}
 	return OK
 }
 
 // Consumed says that the consumer took n of the bytes that Data events brought,
-// so that the peer may write as many more.
+// so that the peer may write as many more. Bytes that waited for it are in Events
+// afterwards.
 func (m *Mux) Consumed(sid, n uint64) {
-	if s := m.streams[sid]; s != nil {
-		s.consumed += min(n, s.recv.next-s.consumed)
-		m.credit(s, false)
+	s := m.streams[sid]
+	if s == nil || s.dead {
+		return
 	}
+	s.consumed += min(n, s.recv.next-s.consumed)
+	if s.recv.buffering() && m.release(s) {
+		return // that was the last of it
+	}
+	m.paceOfConsumer(s)
+	m.credit(s, false)
 }
 
 // Grant lets the peer write n bytes further ahead of Consumed than Config.Window.
 func (m *Mux) Grant(sid, n uint64) {
 	if s := m.streams[sid]; s != nil {
 		s.window += min(n, wire.MaxVarint-s.window)
+		if s.recv.buffering() && !s.dead && m.release(s) {
+			return
+		}
 		m.credit(s, true)
 	}
 }
@@ -211,7 +241,7 @@ func (m *Mux) Reset(sid uint64, code sdk.Code, text string) {
 	}
 	s.dead, s.sendReset, s.code, s.text = true, true, code, cut(text, wire.MaxResetText)
 	m.discard(s)
-	m.push(listControl, s)
+	m.push(linkControl, s)
 }
 
 // cut shortens text to at most n bytes without splitting a character.
@@ -228,13 +258,15 @@ func cut(text string, n int) string {
 // Send queues a message, which may be lost or overtaken; one that does not fit a
 // packet is lost with any of its fragments. flags are the epoch and
 // class bits of a frame.
-func (m *Mux) Send(id sdk.ID, flags uint8, b []byte) Result {
+func (m *Mux) Send(id sdk.ID, flags uint8, b []byte, now time.Duration) Result {
+	m.now = now
 	if len(b) > MaxMessage || id == coreID {
 		return TooBig
 	}
-	if !m.messages.push(id, flags&frameFlags, b) {
+	if !m.messages[lane(flags)].push(id, flags&frameFlags, b, now) {
 		return WouldBlock
 	}
+	m.fat = true
 	return OK
 }
 
@@ -244,8 +276,13 @@ func (m *Mux) Control(payload []byte) bool {
 	if len(payload) == 0 || len(payload) > MaxControl {
 		return false
 	}
-	return m.control.push(coreID, 0, payload)
+	m.fat = m.fat || len(payload) > 64
+	return m.control.push(coreID, 0, payload, 0)
 }
+
+// SetPacketSize says how large a full packet is now, in bytes, as Sent counts it.
+// Windows are counted in bytes; their bounds follow. The default is 1200.
+func (m *Mux) SetPacketSize(n int) { m.cc.resize(min(max(n, 256), 1<<16)) }
 
 // RTT returns the smoothed round trip, its mean deviation and the last sample,
 // which is 0 before the first.
@@ -264,7 +301,7 @@ func (m *Mux) Lost() uint64 { return m.stats.Lost }
 func (m *Mux) Stats() Stats {
 	st := m.stats
 	st.Streams, st.Outstanding = len(m.streams), m.log.count
-	st.InFlight, st.Window = m.reno.inFlight, m.reno.window
+	st.InFlight, st.Window = m.cc.inFlight, m.cc.window
 	st.SmoothedRTT, _ = m.rtt.values()
 	return st
 }

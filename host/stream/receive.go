@@ -55,6 +55,7 @@ func (m *Mux) frame(f *wire.Frame) bool {
 	if fin {
 		s.hasFinal, s.final = true, end
 	}
+	m.busyAt, m.fat = m.now, true
 	m.deliver(s, f.Offset, f.Payload)
 	return true
 }
@@ -78,40 +79,69 @@ func (m *Mux) accept(f *wire.Frame) *stream {
 	return s
 }
 
-// deliver passes on what is next in order and keeps the rest.
+// deliver passes on what is next in order, as far as the consumer lets it, and
+// keeps the rest.
 func (m *Mux) deliver(s *stream, off uint64, b []byte) {
 	first, r := len(m.events), &s.recv
 	end := off + uint64(len(b))
-	if off > r.next {
-		if len(b) == 0 {
-			return // FIN alone, ahead of data
+	if off <= r.next && end > r.next {
+		b, off = b[r.next-off:], r.next
+		n := min(uint64(len(b)), s.consumed+s.window-r.next)
+		held := r.buffering()
+		if held {
+			n = r.gap(off, n) // what came first counts
 		}
+		if n > 0 {
+			m.emit(s, Event{Kind: Data, Data: b[:n]})
+			r.next += n
+			b, off = b[n:], off+n
+		}
+		if held {
+			r.settle(&m.recvPool)
+		}
+	}
+	if end > r.next && len(b) > 0 {
 		if (m.recvPool.used+r.missing(off, uint64(len(b))))*chunkSize > m.cfg.Buffer {
 			m.overloaded(s)
 			return
 		}
 		r.hold(off, b, &m.recvPool)
+	}
+	if m.pass(s, first) {
 		return
 	}
-	if end > r.next {
-		m.emit(s, Event{Kind: Data, Data: b[r.next-off:]})
-		held := r.buffering()
-		r.next = end
-		if held {
-			for piece := r.pop(); piece != nil; piece = r.pop() {
-				m.emit(s, Event{Kind: Data, Data: piece, Buffered: true})
-			}
-			r.settle(&m.recvPool)
+	m.stuck(s)
+}
+
+// release passes on what waited for the consumer. It reports whether the stream is
+// over.
+func (m *Mux) release(s *stream) bool { return m.pass(s, len(m.events)) }
+
+// pass emits what is next in the buffer, and FIN: with the last of the events from
+// first on, which are all of this stream. It reports whether the stream is over.
+func (m *Mux) pass(s *stream, first int) bool {
+	r := &s.recv
+	held := false
+	for r.buffering() {
+		piece := r.pop(s.consumed + s.window - r.next)
+		if piece == nil {
+			break
 		}
+		held = true
+		m.emit(s, Event{Kind: Data, Data: piece, Buffered: true})
 	}
-	if s.hasFinal && r.next == s.final && !s.recvDone {
-		if first == len(m.events) {
-			m.emit(s, Event{Kind: Data})
-		}
-		m.events[len(m.events)-1].FIN = true
-		s.recvDone = true
-		m.finishIfDone(s)
+	if held {
+		r.settle(&m.recvPool)
 	}
+	if !s.hasFinal || r.next != s.final || s.recvDone {
+		return false
+	}
+	if first == len(m.events) {
+		m.emit(s, Event{Kind: Data})
+	}
+	m.events[len(m.events)-1].FIN = true
+	s.recvDone = true
+	return m.finishIfDone(s)
 }
 
 // overloaded resets a stream whose holes would make us keep too much.

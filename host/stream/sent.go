@@ -52,6 +52,7 @@ type packet struct {
 type sentGen struct {
 	gen        uint32
 	used       bool   // top counts
+	marks      uint64 // congestion marks that the peer has counted
 	top        uint64 // highest counter sent
 	head, tail int32
 }
@@ -94,7 +95,7 @@ func (l *sentLog) retire() {
 	l.nGens--
 }
 
-func (l *sentLog) add(g *sentGen, p packet) {
+func (l *sentLog) add(g *sentGen, p *packet) {
 	i := l.freePacket
 	if i == none {
 		i = int32(len(l.packets))
@@ -104,7 +105,7 @@ func (l *sentLog) add(g *sentGen, p packet) {
 	}
 	l.order++
 	p.order, p.prev, p.next = l.order, g.tail, none
-	l.packets[i] = p
+	l.packets[i] = *p
 	if g.tail != none {
 		l.packets[g.tail].next = i
 	} else {
@@ -114,9 +115,9 @@ func (l *sentLog) add(g *sentGen, p packet) {
 	l.count++
 }
 
-// remove takes a packet out of its generation and returns what it was.
-func (l *sentLog) remove(g *sentGen, i int32) packet {
-	p := l.packets[i]
+// remove takes a packet, whose items are settled, out of its generation.
+func (l *sentLog) remove(g *sentGen, i int32) {
+	p := &l.packets[i]
 	if p.prev != none {
 		l.packets[p.prev].next = p.next
 	} else {
@@ -127,10 +128,9 @@ func (l *sentLog) remove(g *sentGen, i int32) packet {
 	} else {
 		g.tail = p.prev
 	}
-	l.packets[i].next = l.freePacket
+	p.next = l.freePacket
 	l.freePacket = i
 	l.count--
-	return p
 }
 
 // newItem puts a new item at the end of a chain.

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"nethost/host/wire"
 	"nethost/sdk"
 )
@@ -14,7 +16,9 @@ type stream struct {
 	// known is set once the peer surely has the stream: something of it was
 	// acknowledged or came from there. Credit waits for it (S3.5).
 	known bool
-	links [lists]link
+	on    uint8 // bit k: waits in a list by links[k]
+	links [links]link
+	quota int32 // bytes left of its turn among the streams of its class
 
 	// Sending.
 	send      sendBuf
@@ -29,8 +33,11 @@ type stream struct {
 
 	// Receiving.
 	recv       recvBuf
-	window     uint64
+	window     uint64 // what the consumer lets come ahead of consumed
+	extra      uint64 // what may come beyond, and wait here
 	consumed   uint64
+	measured   uint64 // what was consumed at measuredAt
+	measuredAt time.Duration
 	limit      uint64 // what the peer was told, at most
 	final      uint64 // total size, once hasFinal
 	hasFinal   bool
@@ -51,40 +58,43 @@ func (s *stream) hasNew() bool {
 	return !s.dead && (s.send.next < s.send.end || s.fin && !s.finSent || s.announce)
 }
 
-// queue is the list on which the stream waits to send new bytes.
-func (s *stream) queue() int {
-	if s.class() == sdk.Realtime {
-		return listRealtime
+// lane is the place of a class in lists and queues: realtime or the rest.
+func lane(flags uint8) int {
+	if sdk.Class(flags>>wire.FrameClassShift&7) == sdk.Realtime {
+		return 0
 	}
-	return listBulk
+	return 1
 }
 
 // The lists a stream may be on, each at most once.
 const (
-	listControl    = iota // a Reset or an urgent Credit is due
-	listLazy              // a Credit that can wait for a packet going anyway
-	listRetransmit        // lost pieces
-	listRealtime          // new bytes, realtime class
-	listBulk              // new bytes, other classes
-	lists
+	linkControl = iota // a Reset or an urgent Credit is due
+	linkLazy           // a Credit that can wait for a packet going anyway
+	linkLost           // lost pieces; a list for each class
+	linkFresh          // new bytes; a list for each class
+	links
 )
 
-type link struct {
-	prev, next *stream
-	on         bool
-}
+type link struct{ prev, next *stream }
 
 // list is an intrusive queue of streams, so that joining and leaving cost the same
 // however many there are.
 type list struct{ head, tail *stream }
 
+func (m *Mux) listOf(k int, s *stream) *list {
+	if k < linkLost {
+		return &m.lists[k][0]
+	}
+	return &m.lists[k][lane(s.flags)]
+}
+
 func (m *Mux) push(k int, s *stream) {
-	ln := &s.links[k]
-	if ln.on {
+	if s.on&(1<<k) != 0 {
 		return
 	}
-	l := &m.lists[k]
-	*ln = link{prev: l.tail, on: true}
+	l := m.listOf(k, s)
+	s.on |= 1 << k
+	s.links[k] = link{prev: l.tail}
 	if l.tail != nil {
 		l.tail.links[k].next = s
 	} else {
@@ -94,11 +104,10 @@ func (m *Mux) push(k int, s *stream) {
 }
 
 func (m *Mux) unlink(k int, s *stream) {
-	ln := &s.links[k]
-	if !ln.on {
+	if s.on&(1<<k) == 0 {
 		return
 	}
-	l := &m.lists[k]
+	l, ln := m.listOf(k, s), &s.links[k]
 	if ln.prev != nil {
 		ln.prev.links[k].next = ln.next
 	} else {
@@ -109,6 +118,7 @@ func (m *Mux) unlink(k int, s *stream) {
 	} else {
 		l.tail = ln.prev
 	}
+	s.on &^= 1 << k
 	*ln = link{}
 }
 
@@ -125,6 +135,7 @@ func (m *Mux) newStream(sid uint64, id sdk.ID, flags uint8, local bool) *stream 
 		peerLimit: InitialWindow, told: InitialWindow, limit: InitialWindow, window: m.cfg.Window}
 	s.send.ring, s.recv.ring = send, recv
 	m.streams[sid] = s
+	m.fat = true
 	if local {
 		m.localOpen++
 	}
@@ -142,8 +153,9 @@ func (m *Mux) finish(s *stream) {
 
 func (m *Mux) forget(s *stream) {
 	m.discard(s)
-	m.unlink(listControl, s)
+	m.unlink(linkControl, s)
 	delete(m.streams, s.sid)
+	m.busyAt = m.now
 	if s.local {
 		m.localOpen--
 	}
@@ -158,7 +170,8 @@ func (m *Mux) discard(s *stream) {
 	s.send.drop(&m.sendPool)
 	s.recv.drop(&m.recvPool)
 	m.log.free(&s.lost)
-	for k := listLazy; k < lists; k++ {
+	m.extra, s.extra = m.extra-s.extra, 0
+	for k := linkLazy; k < links; k++ {
 		m.unlink(k, s)
 	}
 }
@@ -168,11 +181,13 @@ const (
 	idleRing    = 64 // chunk pointers such a value may keep
 )
 
-// finishIfDone ends the stream when both directions are.
-func (m *Mux) finishIfDone(s *stream) {
-	if s.sendDone && s.recvDone && !s.dead {
+// finishIfDone ends the stream when both directions are done.
+func (m *Mux) finishIfDone(s *stream) bool {
+	over := s.sendDone && s.recvDone && !s.dead
+	if over {
 		m.finish(s)
 	}
+	return over
 }
 
 // credit notes that the peer may be told a higher limit, and decides whether
@@ -181,25 +196,27 @@ func (m *Mux) credit(s *stream, granted bool) {
 	if s.dead || s.hasFinal || !s.known {
 		return
 	}
-	grow := s.creditLimit() - s.limit
+	to := s.creditLimit()
+	if to <= s.limit {
+		return
+	}
 	switch {
-	case grow == 0:
-	case grow >= s.window/4:
-		m.unlink(listLazy, s)
-		m.push(listControl, s)
+	case to-s.limit >= (s.window+s.extra)/4:
+		m.unlink(linkLazy, s)
+		m.push(linkControl, s)
 	case granted, s.consumed == s.recv.next:
-		if s.links[listControl].on {
+		if s.on&(1<<linkControl) != 0 {
 			return
 		}
-		if m.lists[listLazy].head == nil {
+		if m.lists[linkLazy][0].head == nil {
 			m.lazyAt = m.now + lazyCredit
 		}
-		m.push(listLazy, s)
+		m.push(linkLazy, s)
 	}
 }
 
-// creditLimit is what the peer may be told; it never shrinks.
-func (s *stream) creditLimit() uint64 { return min(s.consumed+s.window, wire.MaxVarint) }
+// creditLimit is what the peer may be told.
+func (s *stream) creditLimit() uint64 { return min(s.consumed+s.window+s.extra, wire.MaxVarint) }
 
 // confirm notes that the peer has the stream.
 func (m *Mux) confirm(s *stream) {

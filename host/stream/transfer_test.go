@@ -112,10 +112,10 @@ func checkEmpty(t *testing.T, p *pair) {
 		m.Events()
 		m.Events()
 		m.Events()
-		if len(m.streams) != 0 || m.sendPool.used != 0 || m.recvPool.used != 0 || m.log.count != 0 || m.reno.inFlight != 0 ||
+		if len(m.streams) != 0 || m.sendPool.used != 0 || m.recvPool.used != 0 || m.log.count != 0 || m.cc.inFlight != 0 ||
 			m.localOpen != 0 || len(m.peer.skipped) != 0 {
 			t.Errorf("side %d keeps something: %d streams, chunks %d/%d, %d packets, %d bytes in flight, %d local, %d skipped", i,
-				len(m.streams), m.sendPool.used, m.recvPool.used, m.log.count, m.reno.inFlight, m.localOpen, len(m.peer.skipped))
+				len(m.streams), m.sendPool.used, m.recvPool.used, m.log.count, m.cc.inFlight, m.localOpen, len(m.peer.skipped))
 		}
 		free := 0
 		for j := m.log.freeItem; j != none; j = m.log.items[j].next {
@@ -192,17 +192,17 @@ func TestRekey(t *testing.T) {
 // TestPathChanged: everything on the old path is lost, and the new one carries on
 // without waiting for a timeout.
 func TestPathChanged(t *testing.T) {
-	p := newPair(t, 4, conditions{delay: 20 * time.Millisecond}, Config{})
+	p := newPair(t, 4, conditions{delay: 20 * time.Millisecond, perPacket: 100 * time.Microsecond, queue: 400}, Config{})
 	next := 100 * time.Millisecond
 	changes := 0
-	transfer(t, p, 3<<20, 200*time.Millisecond, func() {
+	transfer(t, p, 8<<20, 200*time.Millisecond, func() {
 		if p.now >= next {
 			next = p.now + 300*time.Millisecond
 			changes++
 			p.air = p.air[:0]
 			p.mux[0].PathChanged(p.now)
 			p.mux[1].PathChanged(p.now)
-			if w := p.mux[0].Stats().Window; w < initialWindow {
+			if w := p.mux[0].Stats().Window; w < p.mux[0].cc.initialWindow() {
 				t.Errorf("window fell to %d", w)
 			}
 		}
@@ -216,7 +216,7 @@ func TestPathChanged(t *testing.T) {
 // probe timeout.
 func TestOutage(t *testing.T) {
 	for _, dead := range []time.Duration{50 * time.Millisecond, time.Second, 20 * time.Second} {
-		p := newPair(t, 5, conditions{delay: 5 * time.Millisecond}, Config{})
+		p := newPair(t, 5, conditions{delay: 5 * time.Millisecond, perPacket: 50 * time.Microsecond, queue: 400}, Config{})
 		from := 100 * time.Millisecond
 		took := transfer(t, p, 8<<20, 0, func() {
 			p.cond.loss = 0

@@ -21,6 +21,7 @@ const (
 	MsgPathChallenge = 10
 	MsgPathResponse  = 11
 	MsgHello         = 12
+	MsgMarkedAck     = 13
 )
 
 // Limits of core messages (W6).
@@ -33,22 +34,30 @@ const (
 // Range is a run of packet counters, both ends included.
 type Range struct{ First, Last uint64 }
 
-// Ack says which packets arrived (W6.2).
+// Ack says which packets arrived (W6.2), and how many of them, in all, carried a
+// congestion mark (W6.13).
 type Ack struct {
 	Gen    uint32        // the session index that the acknowledged packets carried
 	Delay  time.Duration // from the arrival of the highest one to this message; microseconds on the wire
-	N      int           // how many of Ranges count, at least 1
+	Marks  uint64
+	N      int // how many of Ranges count, at least 1
 	Ranges [MaxRanges]Range
 }
 
-// AppendAck appends a with its kind byte. The ranges must be in order, highest
-// first, with at least one counter between two of them; what breaks the order is
-// left out, and an Ack without a range appends nothing.
+// AppendAck appends a with its kind byte, MsgMarkedAck when there are marks. The
+// ranges must be in order, highest first, with at least one counter between two of
+// them; what breaks the order is left out, and an Ack without a range appends
+// nothing.
 func AppendAck(b []byte, a *Ack) []byte {
+	return AppendRanges(b, a.Gen, a.Delay, a.Marks, a.Ranges[:min(max(a.N, 0), MaxRanges)])
+}
+
+// AppendRanges is AppendAck for ranges that are kept elsewhere.
+func AppendRanges(b []byte, gen uint32, delay time.Duration, marks uint64, ranges []Range) []byte {
 	n := 0
-	for n < min(a.N, MaxRanges) {
-		r := a.Ranges[n]
-		if r.First > r.Last || r.Last > MaxVarint || n > 0 && (a.Ranges[n-1].First < 2 || r.Last > a.Ranges[n-1].First-2) {
+	for n < min(len(ranges), MaxRanges) {
+		r := ranges[n]
+		if r.First > r.Last || r.Last > MaxVarint || n > 0 && (ranges[n-1].First < 2 || r.Last > ranges[n-1].First-2) {
 			break
 		}
 		n++
@@ -56,23 +65,38 @@ func AppendAck(b []byte, a *Ack) []byte {
 	if n == 0 {
 		return b
 	}
-	b = append(b, MsgAck)
-	b = binary.LittleEndian.AppendUint32(b, a.Gen)
-	b = binary.AppendUvarint(b, uint64(min(max(a.Delay.Microseconds(), 0), 1<<32-1)))
+	if marks > 0 {
+		b = binary.AppendUvarint(append(b, MsgMarkedAck), min(marks, MaxVarint))
+	} else {
+		b = append(b, MsgAck)
+	}
+	b = binary.LittleEndian.AppendUint32(b, gen)
+	b = binary.AppendUvarint(b, uint64(min(max(delay.Microseconds(), 0), 1<<32-1)))
 	b = append(b, byte(n))
-	b = binary.AppendUvarint(b, a.Ranges[0].Last)
-	for i, r := range a.Ranges[:n] {
+	b = binary.AppendUvarint(b, ranges[0].Last)
+	for i, r := range ranges[:n] {
 		if i > 0 {
-			b = binary.AppendUvarint(b, a.Ranges[i-1].First-2-r.Last)
+			b = binary.AppendUvarint(b, ranges[i-1].First-2-r.Last)
 		}
 		b = binary.AppendUvarint(b, r.Last-r.First)
 	}
 	return b
 }
 
-// ParseAck reads the body of an Ack into a; Ranges above a.N keep what they had.
+// ParseMarkedAck reads the body of a MsgMarkedAck into a, as ParseAck does.
+func ParseMarkedAck(body []byte, a *Ack) bool {
+	marks, rest, ok := takeVarint(body)
+	if !ok || marks == 0 || !ParseAck(rest, a) {
+		a.N = 0
+		return false
+	}
+	a.Marks = marks
+	return true
+}
+
+// ParseAck reads the body of a MsgAck into a; Ranges above a.N keep what they had.
 func ParseAck(body []byte, a *Ack) bool {
-	a.N = 0
+	a.N, a.Marks = 0, 0
 	if len(body) < 4 {
 		return false
 	}

@@ -34,6 +34,8 @@ func vectors() []vector {
 	wave := Wave{Origin: node, Incarnation: 7, Seq: 1 << 40, Digest: [16]byte(bytes.Repeat([]byte{0xd1}, 16)),
 		Sig: [64]byte(filled(0x40, 64)), Metric: 1500, Hops: 3, MTU: 1200}
 	ack := Ack{Gen: 0xcafe, Delay: 1234 * time.Microsecond, N: 3, Ranges: [MaxRanges]Range{{900, 1000}, {500, 898}, {0, 0}}}
+	marked := ack
+	marked.Marks = 300
 	return []vector{
 		{"hop-local", AppendHop(nil, Hop{Version: 1, Class: 1})},
 		{"hop-forward", AppendHop(nil, Hop{Version: 1, Type: TypeForward, Class: 1, TTL: 63, Congested: true,
@@ -58,6 +60,7 @@ func vectors() []vector {
 		{"core-challenge", AppendPathChallenge(nil, PathChallenge{99})},
 		{"core-response", AppendPathResponse(nil, PathChallenge{99})},
 		{"core-hello", AppendHello(nil, Hello{7, 8})},
+		{"core-markedack", AppendAck(nil, &marked)},
 	}
 }
 
@@ -110,6 +113,10 @@ func reparseCore(b []byte) (again []byte, ok bool) {
 	case MsgAck:
 		var a Ack
 		ok = ParseAck(body, &a)
+		return AppendAck(nil, &a), ok
+	case MsgMarkedAck:
+		var a Ack
+		ok = ParseMarkedAck(body, &a)
 		return AppendAck(nil, &a), ok
 	case MsgCredit:
 		m, ok := ParseCredit(body)
