@@ -193,6 +193,9 @@ func TestCoreStrict(t *testing.T) {
 	request[1+48]++
 	long := append([]byte{MsgReset, 1, 0, 0, 0, 0, MaxResetText + 1}, make([]byte, MaxResetText+1)...)
 	for name, b := range map[string][]byte{
+		"W6.13 no marks":       {MsgMarkedAck, 0, 0, 0, 0, 0, 0, 1, 5, 0},
+		"W6.13 no ack":         {MsgMarkedAck, 1},
+		"W6.13 no range":       {MsgMarkedAck, 1, 0, 0, 0, 0, 0, 0, 5, 0},
 		"W6.2 no range":        {MsgAck, 0, 0, 0, 0, 0, 0, 5, 0},
 		"W6.2 33 ranges":       append([]byte{MsgAck, 0, 0, 0, 0, 0, 33, 100, 0}, make([]byte, 64)...),
 		"W6.2 delay":           {MsgAck, 0, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 5, 0},
