@@ -48,6 +48,9 @@ type Config struct {
 	State func(name string) module.State
 	// NoRelay refuses to forward for others. Default false.
 	NoRelay bool
+	// MaxMTU is the largest UDP payload looked for on each link, in bytes, 1200 to
+	// 65507. Default 8972: an IPv4 packet of 9000 bytes.
+	MaxMTU int
 	// DeadAfter is the silence after which a neighbour is dead. Default 150 ms.
 	DeadAfter time.Duration
 	// WaveInterval is the base interval of pingwaves. Default 15 s.
@@ -74,6 +77,9 @@ func (c *Config) fill() error {
 	}
 	if c.Incarnation == 0 {
 		faults = append(faults, errors.New("host: Config.Incarnation must be at least 1"))
+	}
+	if c.MaxMTU == 0 {
+		c.MaxMTU = 8972
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

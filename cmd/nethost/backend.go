@@ -153,7 +153,7 @@ func (b *backend) Peers() *v1.PeersResponse {
 	for _, p := range s.Peers {
 		m := &v1.Peer{Node: p.Node.String(), Direct: p.Direct, State: "via relay", RttMs: ms(p.RTT), RttVarMs: ms(p.RTTVar),
 			LastHeardMs: ms(p.LastHeard), RxBytes: p.RxBytes, TxBytes: p.TxBytes, RxPackets: p.RxPackets, TxPackets: p.TxPackets,
-			LostPackets: p.Mux.Lost, Streams: uint32(p.Streams), SessionAgeS: p.Age.Seconds(), Incarnation: p.Incarnation}
+			LostPackets: p.Mux.Lost, Streams: uint32(p.Streams), SessionAgeS: p.Age.Seconds(), Incarnation: p.Incarnation, Mtu: uint32(p.MTU)}
 		if p.Direct {
 			m.State, m.Addr = p.State.String(), p.Addr.String()
 		}

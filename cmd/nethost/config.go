@@ -38,6 +38,7 @@ type Config struct {
 	Socket         string
 	DeadAfter      time.Duration
 	GSO            string // link.gso
+	MaxMTU         int    // link.max_mtu
 	LogLevel       string
 	LogFormat      string
 	Unsigned       bool     // modules.unsigned = "allow"
@@ -55,7 +56,7 @@ func defaults() map[string]any {
 	}
 	return map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
-		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto",
+		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto", "link.max_mtu": 8972,
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
 }
@@ -149,6 +150,9 @@ func (l *layers) decode() *Config {
 	var err error
 	if c.DeadAfter, err = time.ParseDuration(k.String("liveness.dead")); err != nil || c.DeadAfter < 30*time.Millisecond || c.DeadAfter > time.Minute {
 		l.fault("liveness.dead", "liveness.dead = %q: want a duration from 30ms to 1m", k.String("liveness.dead"))
+	}
+	if c.MaxMTU, err = strconv.Atoi(k.String("link.max_mtu")); err != nil || c.MaxMTU < 1200 || c.MaxMTU > 65507 {
+		l.fault("link.max_mtu", "link.max_mtu = %v: want a number of bytes from 1200 to 65507", k.Get("link.max_mtu"))
 	}
 	if _, err := netip.ParseAddrPort(c.Listen); err != nil {
 		l.fault("listen", "listen = %q: want an address and port such as 0.0.0.0:7700 or [::]:7700", c.Listen)

@@ -38,6 +38,7 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 
 # [link]
 # gso = "auto"                # trains of datagrams in one piece: auto, on, off
+# max_mtu = 8972              # largest UDP payload looked for on each link; 1200: none
 
 # [liveness]
 # dead = "150ms"              # silence after which a neighbour is given up

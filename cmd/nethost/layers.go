@@ -151,6 +151,12 @@ func wrongType(v, want any) string {
 		default:
 			return "true or false"
 		}
+	case int:
+		switch v.(type) {
+		case int64, string:
+		default:
+			return "a number"
+		}
 	case []string:
 		list, ok := v.([]any)
 		if _, text := v.([]string); text {

@@ -166,9 +166,9 @@ func peersCommand() *cobra.Command {
 			var rows [][]string
 			for _, p := range m.(*v1.PeersResponse).Peers {
 				rows = append(rows, []string{short(p.Node), p.State, p.Addr, short(p.Via), milliseconds(p.RttMs),
-					size(p.RxBytes), size(p.TxBytes), fmt.Sprint(p.LostPackets), fmt.Sprint(p.Streams), seconds(p.SessionAgeS)})
+					size(p.RxBytes), size(p.TxBytes), fmt.Sprint(p.LostPackets), fmt.Sprint(p.Mtu), fmt.Sprint(p.Streams), seconds(p.SessionAgeS)})
 			}
-			table(w, "NODE STATE ADDRESS VIA RTT RECEIVED SENT LOST STREAMS KEYS", rows)
+			table(w, "NODE STATE ADDRESS VIA RTT RECEIVED SENT LOST MTU STREAMS KEYS", rows)
 			if l := m.(*v1.PeersResponse).Link; l.GetNote() != "" {
 				fmt.Fprintf(w, "link: %s\n", linkText(l))
 			}

@@ -110,7 +110,7 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, Log: log,
+	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Log: log,
 		Carriers: map[module.Kind]module.Carrier{
 			module.Builtin: inproc.New(builtin.All()),
 			module.Wasm:    guests,

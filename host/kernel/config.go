@@ -35,8 +35,11 @@ type Config struct {
 	Modules []string
 	// NoRelay refuses to forward packets of others.
 	NoRelay bool
-	// MTU is the largest UDP payload sent, in bytes. Default 1200.
+	// MTU is the largest UDP payload that needs no proof, in bytes. Default 1200.
 	MTU int
+	// MaxMTU is the largest that is looked for on each link (host/pmtu). Default
+	// MTU: none is looked for.
+	MaxMTU int
 	// DeadAfter is the silence after which a neighbour is declared dead while
 	// probes stay unanswered. Default 150 ms.
 	DeadAfter time.Duration
@@ -66,8 +69,9 @@ const (
 	silenceDown     = 10 * time.Second      // ... and then give the peer up
 	idleRelayedDown = 180 * time.Second
 	noRouteDown     = 5 * time.Second
-	maxJobs         = 512 // outstanding jobs; above, what would need one is dropped and counted
-	maxFlush        = 64  // packets to one peer in one Step
+	maxMTU          = 65507 // what a UDP socket takes
+	maxJobs         = 512   // outstanding jobs; above, what would need one is dropped and counted
+	maxFlush        = 64    // packets to one peer in one Step
 	maxManifest     = 16 << 10
 	maxPeers        = 65536
 	maxAppStreams   = 4096
@@ -88,6 +92,8 @@ func (c *Config) fill() error {
 		return errors.New("kernel: Config.Key and Config.Static are required")
 	case c.Entropy == nil:
 		return errors.New("kernel: Config.Entropy is required")
+	case c.MaxMTU > maxMTU:
+		return errors.New("kernel: Config.MaxMTU must be at most 65507 bytes")
 	case c.MTU == 0:
 		c.MTU = DefaultMTU
 	case c.MTU < DefaultMTU:

@@ -35,13 +35,14 @@ const (
 	DropFragment                  // a fragment that contradicts others, came twice, or too late
 	DropIncomplete                // a message whose fragments did not all come in time, or that had to make room
 	DropStale                     // a message that waited too long in our own send queue
+	DropMTU                       // a relayed packet larger than the next link carries
 	numDrops
 )
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
 	"cookie", "too_often", "half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
-	"no_peer", "fragment", "incomplete", "stale"}
+	"no_peer", "fragment", "incomplete", "stale", "mtu"}
 
 // String is the reason as it appears in metrics.
 func (d Drop) String() string { return dropNames[d] }

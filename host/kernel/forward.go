@@ -14,6 +14,7 @@ type relaying struct {
 	heard bool  // its life was noted
 	dest  wire.RID
 	next  *peer // where they go on; nil: not known yet
+	size  int   // what that link carries
 }
 
 // forward relays a packet in place: the body is opaque, only the 24 bytes of the
@@ -34,8 +35,16 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 			k.table.NoRoute(r.from.num, h.Dest, k.now)
 			return
 		}
+		r.size = maxMTU
+		if r.next.mtu != nil {
+			r.size = r.next.mtu.Size()
+		}
 		k.sending(r.next, true)
 		r.next.lastRelay = k.now
+	}
+	if len(b) > r.size {
+		k.drop(DropMTU)
+		return
 	}
 	wire.SetTTL(b, h.TTL-1)
 	if k.busy {

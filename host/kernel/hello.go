@@ -76,8 +76,8 @@ func (k *Kernel) associate(p *peer) {
 	var b [8]byte
 	k.random(b[:])
 	p.assoc, p.theirAssoc = binary.LittleEndian.Uint64(b[:])|1, 0
-	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments})
-	p.mux.SetPacketSize(k.cfg.MTU)
+	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments, Fates: k.cfg.MaxMTU > k.cfg.MTU})
+	p.packetSize = 0
 	p.incomplete = 0
 	k.sendManifest(p)
 }
@@ -109,7 +109,7 @@ func (k *Kernel) restartAssociation(p *peer) {
 	}
 	if p.det != nil { // they have forgotten our routes as well
 		k.table.NeighborDown(p.num, k.now)
-		k.table.NeighborUp(p.num, p.id, k.linkCost(p), uint16(k.cfg.MTU), k.now)
+		k.table.NeighborUp(p.num, p.id, k.linkCost(p), uint16(k.sizeOf(p)), k.now)
 	}
 	k.touch(p)
 }

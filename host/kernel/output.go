@@ -71,6 +71,7 @@ const (
 	TraceNegotiated TraceKind = "negotiated"  // manifests agreed
 	TraceRefused    TraceKind = "refused"     // a required id was not agreed
 	TraceUnsupport  TraceKind = "unsupported" // a peer does not handle what we sent
+	TraceMTU        TraceKind = "mtu"         // large packets to Node get lost
 )
 
 // Trace is one event worth a line.
@@ -125,6 +126,14 @@ func (o *Output) emit(to netip.AddrPort, b []byte) {
 		return
 	}
 	o.Datagrams = append(o.Datagrams, wire.Train{Addr: to, Bytes: b})
+}
+
+// emitAlone sends one datagram of packet that must not leave in one piece with
+// others: its size is what is in question.
+func (o *Output) emitAlone(to netip.AddrPort, b []byte) {
+	o.emit(netip.AddrPort{}, b) // to nobody yet, so that it joins nothing
+	t := &o.Datagrams[len(o.Datagrams)-1]
+	t.Addr, t.Alone = to, true
 }
 
 // keep copies bytes that the caller will reuse into the Output.

@@ -6,6 +6,7 @@ import (
 
 	"nethost/host/identity"
 	"nethost/host/liveness"
+	"nethost/host/pmtu"
 	"nethost/host/route"
 	"nethost/host/session"
 	"nethost/host/stream"
@@ -34,6 +35,7 @@ type peer struct {
 	addr   netip.AddrPort     // where it was last heard directly; invalid: only through relays
 	det    *liveness.Detector // of a direct neighbour
 	state  liveness.State     // last one traced
+	mtu    *pmtu.Search       // of the link to it; nil: not direct, or none is looked for
 	moving struct {           // a path challenge under way
 		addr  netip.AddrPort
 		token uint64
@@ -71,8 +73,13 @@ type peer struct {
 	hintNext           time.Duration
 	linkFrom, linkLast uint32
 	linkNext           time.Duration
-	lastRelay          time.Duration // a packet of others went through this neighbour
-	probes             int           // pings that must go to the neighbour itself
+	hole               *pmtu.BlackHole // of the way through relays
+	holes              int             // how often it was found
+	smallUntil         time.Duration   // that way swallows large packets
+	fateFrom           time.Duration   // packets sent before took another path
+	lastRelay          time.Duration   // a packet of others went through this neighbour
+	packetSize         int             // what the mux was told
+	probes             int             // pings that must go to the neighbour itself
 	costNext           time.Duration
 	minRTT             [2]time.Duration // of this period of ten seconds and the one before
 	minNext            time.Duration
@@ -196,11 +203,15 @@ func (k *Kernel) retire(p *peer, s *session.Session) {
 
 // direct notes that the peer is a neighbour at addr.
 func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
+	moved := p.addr != addr
 	p.addr = addr
 	if p.det == nil {
 		p.det = liveness.New(liveness.Config{Dead: k.cfg.DeadAfter}, k.now)
 		p.state = liveness.Alive
 		k.table.NeighborUp(p.num, p.id, k.linkCost(p), uint16(k.cfg.MTU), k.now)
+	}
+	if moved {
+		k.seekMTU(p)
 	}
 	p.det.Heard(k.now)
 }
@@ -208,7 +219,7 @@ func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
 // notDirect ends being a neighbour; the session may live on through relays.
 func (k *Kernel) notDirect(p *peer) {
 	if p.det != nil {
-		p.det, p.addr = nil, netip.AddrPort{}
+		p.det, p.addr, p.mtu = nil, netip.AddrPort{}, nil
 		k.table.NeighborDown(p.num, k.now)
 	}
 }
@@ -253,6 +264,8 @@ func (k *Kernel) peerTimer(p *peer, now time.Duration) {
 	}
 	p.mux.OnTimer(now)
 	k.countIncomplete(p)
+	k.fates(p)
+	k.probeMTU(p)
 	if p.det != nil {
 		k.liveness(p, p.det.OnTimer(now))
 		if p.cur == nil {
@@ -307,6 +320,9 @@ func (k *Kernel) deadline(p *peer) time.Duration {
 	d := min(p.mux.Deadline(), p.cur.NextDeadline(k.now))
 	if p.det != nil {
 		d = min(d, p.det.Deadline())
+		if p.mtu != nil && p.state == liveness.Alive && p.heardHello {
+			d = min(d, p.mtu.Deadline())
+		}
 	}
 	if p.old != nil {
 		d = min(d, p.oldUntil)

@@ -332,6 +332,7 @@ func (k *Kernel) acknowledged(p *peer, a *wire.Ack) {
 		return
 	}
 	p.mux.OnAck(a, k.now)
+	k.fates(p)
 	k.measured(p)
 }
 

@@ -92,14 +92,19 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 	if via == p {
 		hop = wire.LocalSize
 	}
-	b := k.out.packet(k.cfg.MTU)
+	size := k.sizeTo(p, via)
+	if size != p.packetSize {
+		p.packetSize = size
+		p.mux.SetPacketSize(size)
+	}
+	b := k.out.packet(size)
 	if via == p {
 		b = wire.AppendHop(b, wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
 	} else {
 		b = wire.AppendHop(b, wire.Hop{Version: wire.Version, Type: wire.TypeForward, TTL: wire.MaxTTL, Dest: p.rid})
 	}
 	b = b[:hop+wire.SessionSize]
-	room := k.cfg.MTU - hop - wire.SessionSize - wire.TagSize
+	room := size - hop - wire.SessionSize - wire.TagSize
 	if !p.heardHello {
 		b = k.appendHello(b, p)
 		room -= helloSize

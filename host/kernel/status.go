@@ -24,6 +24,7 @@ type PeerStatus struct {
 	Age                                    time.Duration // of the current keys
 	Initiator                              bool
 	RTT, RTTVar                            time.Duration
+	MTU                                    int           // the largest packet to it now, in bytes of UDP payload
 	LastHeard                              time.Duration // ago
 	RxBytes, TxBytes, RxPackets, TxPackets uint64
 	Streams                                int
@@ -46,7 +47,7 @@ func (k *Kernel) Peers(now time.Duration) []PeerStatus {
 			Streams: len(p.streams), Mux: p.mux.Stats(), Agreed: p.hasAgreed, Theirs: p.theirs, Outcomes: p.agreed.Outcomes}
 		s.RTT, s.RTTVar, _ = p.mux.RTT()
 		if via := k.path(p); via != nil {
-			s.Via = via.id
+			s.Via, s.MTU = via.id, k.sizeTo(p, via)
 		}
 		list = append(list, s)
 	}

@@ -71,6 +71,7 @@ func (k *Kernel) settleRoutes() {
 		}
 		k.trace(TraceRoute, p.id, netip.AddrPort{}, "via "+via)
 		p.mux.PathChanged(k.now)
+		p.fateFrom, p.hole, p.holes, p.smallUntil = k.now, nil, 0, 0
 		k.touch(p)
 	}
 }
@@ -115,6 +116,9 @@ func (k *Kernel) livenessChanged(p *peer) {
 		k.table.NeighborSuspect(p.num, true, k.now)
 		k.trace(TraceSuspect, p.id, p.addr, "")
 		p.mux.PathChanged(k.now)
+		if p.mtu != nil {
+			p.mtu.OnProbeCanceled(k.now)
+		}
 	case liveness.Dead:
 		k.trace(TraceDead, p.id, p.addr, "")
 		k.redialSoon(p.id)
@@ -133,6 +137,9 @@ func (k *Kernel) measured(p *peer) {
 	}
 	srtt, rttvar, latest := p.mux.RTT()
 	p.det.RTT(srtt, rttvar)
+	if p.mtu != nil {
+		p.mtu.RTT(srtt, rttvar)
+	}
 	if k.now >= p.minNext {
 		p.minNext = k.now + minRTTPeriod
 		p.minRTT[1], p.minRTT[0] = p.minRTT[0], never

@@ -55,11 +55,11 @@ func (m *mmsg) writeLocked(trains []Train) (failed error) {
 			if limit := pieceLimit(size, m.gso.Load()); limit < len(piece) {
 				piece = piece[:limit]
 			}
-			if !m.join(t.Addr, piece, size) {
+			if !m.join(&t, piece, size) {
 				if err := m.flush(); err != nil {
 					failed = err
 				}
-				m.join(t.Addr, piece, size)
+				m.join(&t, piece, size)
 			}
 			if t.Bytes = t.Bytes[len(piece):]; len(t.Bytes) == 0 {
 				break
@@ -82,7 +82,8 @@ func pieceLimit(size int, gso bool) int {
 
 // join puts datagrams into a message under way to the same address, or into a new
 // one; false when there is no room for either.
-func (m *mmsg) join(addr netip.AddrPort, b []byte, size int) bool {
+func (m *mmsg) join(t *Train, b []byte, size int) bool {
+	addr := t.Addr
 	count := 1
 	if size > 0 {
 		count = (len(b) + size - 1) / size
@@ -90,7 +91,7 @@ func (m *mmsg) join(addr netip.AddrPort, b []byte, size int) bool {
 	if m.gso.Load() {
 		for i := m.nmsgs - 1; i >= max(0, m.nmsgs-lookBack); i-- {
 			if o := &m.wouts[i]; o.addr == addr {
-				if !o.open || size > o.segment || len(b) == 0 || count > 1 && size != o.segment ||
+				if !o.open || t.Alone || size > o.segment || len(b) == 0 || count > 1 && size != o.segment ||
 					o.count+count > wire.MaxSegments || o.bytes+len(b) > wire.MaxTrain || !m.extend(i, b) {
 					break // what was sent earlier to this address stays before it
 				}
@@ -107,7 +108,7 @@ func (m *mmsg) join(addr netip.AddrPort, b []byte, size int) bool {
 	i := m.nmsgs
 	m.nmsgs++
 	m.wouts[i] = outgoing{addr: addr, segment: size, bytes: len(b), count: count, iov: m.niovs, pieces: 1,
-		open: size > 0 && len(b)%size == 0}
+		open: size > 0 && len(b)%size == 0 && !t.Alone}
 	m.piece(b)
 	return true
 }

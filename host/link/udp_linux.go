@@ -37,6 +37,12 @@ func (u *UDP) setup(gso GSO) error {
 			failed = derr
 			return
 		}
+		// Datagrams go out whole or not at all, and what routers claim about the
+		// path does not count: the size is found by probes.
+		_ = unix.SetsockoptInt(f, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+		if domain == unix.AF_INET6 {
+			_ = unix.SetsockoptInt(f, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+		}
 		// A dual-stack socket is an IPv6 one and needs both.
 		failed = unix.SetsockoptInt(f, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 		if domain == unix.AF_INET6 {

@@ -118,8 +118,8 @@ func TestRefusedTrain(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	m := a.batch.(*mmsg)
 	m.mu.Lock()
-	m.join(b.LocalAddr(), []byte("onetwo"), 3)
-	m.join(b.LocalAddr(), []byte("end"), 3)
+	m.join(&Train{Addr: b.LocalAddr()}, []byte("onetwo"), 3)
+	m.join(&Train{Addr: b.LocalAddr()}, []byte("end"), 3)
 	m.seal(0)
 	if !m.tooMuch(unix.EIO) || !m.tooMuch(unix.EINVAL) || m.tooMuch(unix.ECONNREFUSED) {
 		t.Error("wrong about what a refused train looks like")

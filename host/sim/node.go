@@ -56,8 +56,8 @@ func (n *Node) start() error {
 	static := identity.NewStatic(n.key, seedOf("static", n.Name, fmt.Sprint(n.inc)), n.inc)
 	table, names := tableOf(n.cfg.Modules)
 	k, err := kernel.New(kernel.Config{Key: n.key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
-		NetworkKey2: n.cfg.key2(),
-		Entropy:     entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
+		NetworkKey2: n.cfg.key2(), MaxMTU: n.cfg.MaxMTU,
+		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
 	if err != nil {
 		return err
 	}

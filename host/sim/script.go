@@ -21,7 +21,7 @@ type Args struct {
 // Exec runs one command of the script language and says what a reader of the
 // script should see. modules makes a module from its name in a script.
 //
-//	node NAME [modules=a,b] [norelay] [network=N] [network2=N] [batch=1ms]
+//	node NAME [modules=a,b] [norelay] [network=N] [network2=N] [batch=1ms] [maxmtu=9000]
 //	link A B [delay=1ms] [IMPAIRMENT=VALUE ...]    both directions alike
 //	impair A B IMPAIRMENT=VALUE ...    from now on, from A to B only
 //	queue A B                 how much waits for the rate from A to B
@@ -44,6 +44,7 @@ type Args struct {
 //	replay A                  every datagram A ever got, once more
 //	flood A N                 N first messages with A's network key, from made-up addresses
 //	secret A TEXT             does the wire around A hold TEXT in clear?
+//	mtu A B                   the largest packet from A to B, in bytes of UDP payload
 //	peers A | routes A | events A [KIND] | drops A | counter A NAME
 //	modules A m1,m2           replace the modules of a running node
 //
@@ -71,7 +72,7 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 			return "", fmt.Errorf("no node %q", a.word(1))
 		}
 		return w.execLink(cmd, n, m, a)
-	case "dial", "misdial", "hold", "cut", "heal", "deaf", "until", "call", "transfer", "begin":
+	case "dial", "misdial", "hold", "cut", "heal", "deaf", "until", "call", "transfer", "begin", "mtu":
 		m := w.Node(a.word(1))
 		if m == nil {
 			return "", fmt.Errorf("no node %q", a.word(1))
@@ -154,7 +155,13 @@ func (w *World) execNode(a Args, modules func(string) (sdk.Module, error)) (stri
 			return "", err
 		}
 	}
-	_, err = w.Add(NodeConfig{Name: a.word(0), Network: a.Keys["network"], Network2: a.Keys["network2"], Batch: batch,
+	maxMTU := 0
+	if s := a.Keys["maxmtu"]; s != "" {
+		if maxMTU, err = strconv.Atoi(s); err != nil {
+			return "", err
+		}
+	}
+	_, err = w.Add(NodeConfig{MaxMTU: maxMTU, Name: a.word(0), Network: a.Keys["network"], Network2: a.Keys["network2"], Batch: batch,
 		NoRelay: slices.Contains(a.Words[1:], "norelay"), Modules: mods})
 	return "", err
 }
@@ -165,6 +172,13 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 		n.Dial(m)
 	case "cut", "heal":
 		return "", w.Cut(n, m, cmd == "cut")
+	case "mtu":
+		for _, p := range n.k.Peers(w.now) {
+			if p.Node == m.ID() {
+				return fmt.Sprint(p.MTU), nil
+			}
+		}
+		return "no session", nil
 	case "misdial":
 		n.Misdial(m)
 	case "hold":

@@ -61,6 +61,8 @@ type NodeConfig struct {
 	// Batch is how long the node lets datagrams wait before it reads them, all
 	// at once. 0: it reads each as it comes.
 	Batch time.Duration
+	// MaxMTU is the largest datagram looked for on each link. 0: none.
+	MaxMTU int
 }
 
 // Add adds a node and starts it. Its identity follows from its name.

@@ -29,6 +29,7 @@ type filling struct {
 	eliciting bool // something besides acks
 	counted   bool // something the congestion window bounds
 	realtime  bool // some data of the realtime class
+	pathProbe bool // it is one of SentProbe
 }
 
 // WantsSend reports whether Fill has something to look at. Fill may still find
@@ -210,7 +211,7 @@ func (m *Mux) Sent(gen uint32, counter uint64, size int, now time.Duration) {
 	if !cur.eliciting || !cur.counted && m.log.count >= maxTracked {
 		return
 	}
-	p := packet{counter: counter, at: now, items: cur.items, hasAck: cur.hasAck, ackGen: cur.ackGen, ackTop: cur.ackTop}
+	p := packet{counter: counter, at: now, length: int32(size), probe: cur.pathProbe, items: cur.items, hasAck: cur.hasAck, ackGen: cur.ackGen, ackTop: cur.ackTop}
 	if cur.counted {
 		p.size = int32(size)
 		m.cc.inFlight += size

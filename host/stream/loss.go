@@ -81,6 +81,7 @@ func wellFormed(a *wire.Ack) bool {
 
 // acknowledged settles what a packet carried.
 func (m *Mux) acknowledged(p *packet, prior int, now time.Duration) {
+	m.fate(p, false)
 	if p.size > 0 {
 		m.cc.onAcked(int(p.size), p.at, now, prior, m.rtt.smoothed)
 	}
@@ -151,7 +152,10 @@ func (m *Mux) detectLost(now time.Duration) {
 }
 
 func (m *Mux) lost(g *sentGen, p *packet, now time.Duration) {
-	m.stats.Lost++
+	m.fate(p, true)
+	if !p.probe {
+		m.stats.Lost++
+	}
 	m.reorder.remember(gone{counter: p.counter, at: p.at, when: now, gen: g.gen, size: p.size})
 	if p.size > 0 {
 		m.cc.inFlight -= int(p.size)

@@ -58,6 +58,8 @@ type Config struct {
 	// whose turn comes later is dropped, so that fresh data goes first. Default 5 ms;
 	// below 0 there is no bound.
 	Sojourn time.Duration
+	// Fates has the Mux tell what became of each packet: see Mux.Fates.
+	Fates bool
 }
 
 // Result tells what became of a write or a message.
@@ -112,6 +114,7 @@ type Mux struct {
 	askAt  time.Duration // when an ack may ask to be acknowledged again
 
 	log      sentLog
+	fates    []Fate
 	rtt      rtt
 	cc       congestion
 	pace     pacer

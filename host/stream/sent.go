@@ -46,6 +46,8 @@ type packet struct {
 	size       int32 // bytes counted against the window
 	hasAck     bool
 	probed     bool // its items were sent again as a probe
+	probe      bool // it asks what the path carries: SentProbe
+	length     int32
 }
 
 // sentGen lists the packets sent under one key generation, oldest first.

@@ -21,6 +21,9 @@ type Train struct {
 	// Segment is the size of each datagram but the last, which may be shorter,
 	// in bytes. 0, or anything not below len(Bytes): there is only one.
 	Segment int
+	// Alone keeps one datagram from leaving in one piece with others: a path MTU
+	// probe, which the system must not cut or join.
+	Alone bool
 }
 
 // Count is how many datagrams the train holds.
@@ -40,7 +43,7 @@ func (t *Train) Join(b []byte) bool {
 	if size <= 0 || size > n {
 		size = n // alone so far
 	}
-	if n == 0 || len(b) == 0 || len(b) > size || n%size != 0 || n/size >= MaxSegments || n+len(b) > MaxTrain ||
+	if t.Alone || n == 0 || len(b) == 0 || len(b) > size || n%size != 0 || n/size >= MaxSegments || n+len(b) > MaxTrain ||
 		cap(t.Bytes) < n+len(b) || &t.Bytes[:n+1][n] != &b[0] {
 		return false
 	}

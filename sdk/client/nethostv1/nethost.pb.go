@@ -523,6 +523,7 @@ type Peer struct {
 	Streams       uint32                 `protobuf:"varint,14,opt,name=streams,proto3" json:"streams,omitempty"`
 	SessionAgeS   float64                `protobuf:"fixed64,15,opt,name=session_age_s,json=sessionAgeS,proto3" json:"session_age_s,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Mtu           uint32                 `protobuf:"varint,17,opt,name=mtu,proto3" json:"mtu,omitempty"` // largest packet to it now, in bytes of UDP payload
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +666,13 @@ func (x *Peer) GetSessionAgeS() float64 {
 func (x *Peer) GetIncarnation() uint64 {
 	if x != nil {
 		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Peer) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
 	}
 	return 0
 }
@@ -1860,7 +1868,7 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\fPeersRequest\"]\n" +
 	"\rPeersResponse\x12&\n" +
 	"\x05peers\x18\x01 \x03(\v2\x10.nethost.v1.PeerR\x05peers\x12$\n" +
-	"\x04link\x18\x02 \x01(\v2\x10.nethost.v1.LinkR\x04link\"\xbe\x03\n" +
+	"\x04link\x18\x02 \x01(\v2\x10.nethost.v1.LinkR\x04link\"\xd0\x03\n" +
 	"\x04Peer\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06direct\x18\x02 \x01(\bR\x06direct\x12\x12\n" +
@@ -1881,7 +1889,8 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\flost_packets\x18\r \x01(\x04R\vlostPackets\x12\x18\n" +
 	"\astreams\x18\x0e \x01(\rR\astreams\x12\"\n" +
 	"\rsession_age_s\x18\x0f \x01(\x01R\vsessionAgeS\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\x0f\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x10\n" +
+	"\x03mtu\x18\x11 \x01(\rR\x03mtu\"\x0f\n" +
 	"\rRoutesRequest\";\n" +
 	"\x0eRoutesResponse\x12)\n" +
 	"\x06routes\x18\x01 \x03(\v2\x11.nethost.v1.RouteR\x06routes\"\xe3\x01\n" +

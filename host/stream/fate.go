@@ -1,0 +1,35 @@
+package stream
+
+import "time"
+
+// Fate is what became of a tracked packet, for those who watch which sizes a path
+// carries (RFC 8899).
+type Fate struct {
+	Size  int           // all of it, in bytes
+	Sent  time.Duration // when it left
+	Probe bool          // it was one of SentProbe
+	Lost  bool          // else the peer has it
+}
+
+// Fates gives what became known since the last call, where Config.Fates asks for
+// it: in the order it was found out, what arrived before what was lost. The slice
+// is good until the next call into the Mux.
+func (m *Mux) Fates() []Fate {
+	f := m.fates
+	m.fates = m.fates[:0]
+	return f
+}
+
+func (m *Mux) fate(p *packet, lost bool) {
+	if m.cfg.Fates {
+		m.fates = append(m.fates, Fate{int(p.length), p.at, p.probe, lost})
+	}
+}
+
+// SentProbe reports a packet that Fill did not write: a ping and padding, to find
+// out whether the path carries a packet of that size. Its loss says nothing about
+// congestion.
+func (m *Mux) SentProbe(gen uint32, counter uint64, size int, now time.Duration) {
+	m.cur = filling{items: noItems, eliciting: true, pathProbe: true}
+	m.Sent(gen, counter, size, now)
+}
