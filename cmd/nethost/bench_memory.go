@@ -94,10 +94,10 @@ func idleMemory(ctx context.Context, env *benchEnv) error {
 }
 
 // settledMemory waits until a process has given back what it only used for a
-// moment: two minutes at most, until the figure stops falling.
+// moment: two minutes at most, until the figure has not fallen for 25 s.
 func settledMemory(pid int) (float64, error) {
 	least, at := math.Inf(1), time.Now()
-	for began := time.Now(); time.Since(at) < 10*time.Second && time.Since(began) < 2*time.Minute; time.Sleep(500 * time.Millisecond) {
+	for began := time.Now(); time.Since(at) < 25*time.Second && time.Since(began) < 2*time.Minute; time.Sleep(500 * time.Millisecond) {
 		n, err := memoryOf(pid, "VmRSS")
 		if err != nil {
 			return 0, err

@@ -93,6 +93,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	}
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
+	go returnIdleMemory(ctx)
 	if err := h.Run(ctx); err != nil {
 		return err
 	}
