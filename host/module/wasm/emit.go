@@ -7,18 +7,23 @@ const (
 	frameLocal = 8
 )
 
-// emit appends size and bytes of the metered body.
-func (f *meter) emit(out, body, decls []byte, groups uint32, codeStart int, locals uint32, t funcType) []byte {
-	count64, count32 := locals, locals+1 // the two scratch locals
-	frame := int64(frameBase) + frameLocal*int64(locals) + int64(len(body)-codeStart)/16
+// emit appends size and bytes of the metered body. whole is the function that
+// a direct body falls back on.
+func (f *meter) emit(out []byte, fn bodyParts, whole uint32) []byte {
+	body := fn.body
+	count64, count32 := fn.locals, fn.locals+1 // the two scratch locals
+	frame := int64(frameBase) + frameLocal*int64(fn.locals) + int64(len(body)-fn.code)/16
 	b := f.buf[:0]
-	b = append(append(appendU32(b, groups+2), decls...), 1, valI64[0], 1, valI32[0])
+	b = append(append(appendU32(b, fn.groups+2), fn.decls...), 1, valI64[0], 1, valI32[0])
 	if f.calls {
 		b = appendStackEntry(b, f.stack, count32, frame)
 		b = append(b, opBlock)
-		b = appendS64(b, f.types.blockOf(t))
+		b = appendS64(b, f.types.blockOf(fn.typ))
 	}
-	p := codeStart
+	if f.direct {
+		b = f.appendGuard(b, whole)
+	}
+	p := fn.code
 	for _, c := range f.patches {
 		b = append(b, body[p:c.at]...)
 		p = c.at
@@ -33,8 +38,14 @@ func (f *meter) emit(out, body, decls []byte, groups uint32, codeStart int, loca
 		case patchReturn:
 			if f.calls {
 				b = appendU32(append(b, opBr), c.arg)
-				p++
+				p = c.end
 			}
+		case patchJump:
+			b = appendU32(append(b, opBr), c.arg)
+			p = c.end
+		case patchTable:
+			b = f.disp.appendTable(b, int(c.arg))
+			p = c.end
 		}
 	}
 	b = append(b, body[p:]...)

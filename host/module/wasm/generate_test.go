@@ -36,7 +36,67 @@ func generate(seed uint64) asm {
 		return fn{typ: typHandle, locals: locals, code: g.code}
 	}
 	leaf := fn{typ: typHandle, code: []byte{opLocalGet, 0, opI64ExtendU}}
-	return asm{handle: mk(2), more: []fn{mk(3), mk(4), mk(5), leaf}}
+	a := asm{handle: mk(2), more: []fn{mk(3), mk(4), mk(5), leaf}}
+	if rng.IntN(2) == 0 {
+		// Calls one more, in the shape that Go's compiler gives, from several entries.
+		a.more = append(a.more, fn{typ: typHandle, locals: locals, code: dispatched(rng)})
+		for range 3 {
+			a.handle.code = cat(i32const(int64(rng.IntN(4))), []byte{opLocalGet, 1, opCall, 7, opLocalGet, 3, 0x7c, opLocalSet, 3}, a.handle.code)
+		}
+	}
+	return a
+}
+
+// dispatched writes a function that is a loop around a br_table over local 0 (W8).
+// Some jump to what they computed, which the loader must notice.
+func dispatched(rng *rand.Rand) []byte {
+	g := &generator{rng: rng, next: 7, last: 6}
+	parts := 2 + rng.IntN(6)
+	loop := rng.IntN(5) > 0
+	g.emit(cat(i32const(int64(5+rng.IntN(20))), []byte{opLocalSet, 4})...)
+	if loop {
+		g.emit(opLoop, blockEmpty)
+	}
+	for range parts + 1 {
+		g.emit(opBlock, blockEmpty)
+	}
+	g.emit(opLocalGet, 0, opBrTable, byte(parts+1))
+	for i := range parts + 2 { // two values share the last part but one
+		g.emit(byte(min(i, parts)))
+	}
+	for part := range parts + 1 {
+		g.emit(opEnd)
+		// To the loop it is parts-part blocks; one more inside of an if.
+		jump := func(depth int) {
+			if !loop {
+				return
+			}
+			if rng.IntN(40) == 0 {
+				g.cond()
+				g.emit(opLocalSet, 0)
+			} else {
+				g.emit(cat(i32const(int64(rng.IntN(parts+3))), []byte{opLocalSet, 0})...)
+			}
+			g.emit(opBr, byte(parts-part+depth))
+		}
+		g.emit(opLocalGet, 4, 0x45, opIf, blockEmpty, opLocalGet, 2, opReturn, opEnd)
+		g.emit(opLocalGet, 4, opI32Const, 1, opI32Sub, opLocalSet, 4)
+		g.emit(opLocalGet, 2, opI64Const, byte(1+rng.IntN(60)), 0x7c, opLocalSet, 2)
+		for range rng.IntN(3) {
+			g.cond()
+			g.emit(opIf, blockEmpty)
+			jump(1)
+			g.emit(opEnd)
+		}
+		if rng.IntN(3) == 0 && part < parts {
+			jump(0)
+		}
+	}
+	if loop {
+		g.emit(opEnd)
+	}
+	g.emit(opLocalGet, 2)
+	return g.code
 }
 
 func (g *generator) emit(b ...byte) { g.code = append(g.code, b...) }
@@ -111,7 +171,7 @@ func countExactly(t testing.TB, bin []byte) []byte {
 			continue
 		}
 		r := &reader{b: s.body}
-		w.body = appendU32(nil, r.count())
+		r.count()
 		for k := range m.funcs {
 			body := r.take(r.u32())
 			f := &reader{b: body}
@@ -211,11 +271,22 @@ func checkSeed(t testing.TB, seed uint64) (charged, exact int64) {
 	return got.spent, twin.spent
 }
 
+// TestMeterAgainstTwin: checkSeed on modules of which some have functions with a
+// dispatch, understood or not. W8.
 func TestMeterAgainstTwin(t *testing.T) {
 	var charged, exact int64
+	direct := 0
 	for seed := range uint64(300) {
 		c, e := checkSeed(t, seed)
 		charged, exact = charged+c, exact+e
+		_, rep, err := Rewrite(generate(seed).bytes(), testOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		direct += rep.Direct
+	}
+	if direct < 50 || direct > 145 {
+		t.Errorf("%d direct bodies in 300 modules: about half have one to find, and some of these jump to what they computed", direct)
 	}
 	t.Logf("charged %d for %d executed (%.2f)", charged, exact, float64(charged)/float64(exact))
 }

@@ -39,6 +39,7 @@ type ctl struct {
 	start    int
 	region   int // the region of the code inside
 	targeted bool
+	dead     bool // it stands in dead code
 }
 
 type patchKind uint8
@@ -47,11 +48,14 @@ const (
 	patchCharge patchKind = iota // at a segment's start
 	patchBulk                    // before a bulk instruction; arg: shift of its length
 	patchReturn                  // a return becomes a branch; arg: label
+	patchJump                    // a branch goes to another label; arg: label
+	patchTable                   // the table of a dispatch; arg: control entry it stands in
 )
 
 type patch struct {
 	kind patchKind
 	at   int
+	end  int // of the instruction replaced, if one is
 	arg  uint32
 }
 
@@ -72,19 +76,43 @@ type meter struct {
 	odd      oddities
 	buf      []byte
 
+	extra []extraFunc // whole bodies of functions that have a direct one
+	next  uint32      // index of the next of them
+
 	// of the function at hand
+	params   uint32
+	direct   bool // the direct body is being made
+	disp     dispatch
+	recent   recent
 	calls    bool
 	control  bool // an instruction that may leave the straight line was seen
 	foldInto int  // region of the leading loop, 0 = none
 	bulk     bool
+	dead     bool // no code comes to the instruction at hand
 }
 
 // oddities are what makes a module unfit for a snapshot of memory and globals.
 type oddities struct{ tableSet, tableGrow, tableInit, drop bool }
 
+// bodyParts is a function's body, taken apart.
+type bodyParts struct {
+	body, decls []byte
+	groups      uint32 // of declarations
+	code        int    // where it starts
+	locals      uint32
+	typ         funcType
+}
+
+// extraFunc is a function that the rewriter adds behind all others.
+type extraFunc struct {
+	typ  uint32
+	body []byte // with its size
+}
+
 // function rewrites the body (local declarations, then code) of a function of
-// type t and appends it, with its size, to out.
-func (f *meter) function(out, body []byte, t funcType) ([]byte, error) {
+// a type and appends it, with its size, to out.
+func (f *meter) function(out, body []byte, typeIndex uint32) ([]byte, error) {
+	t := f.m.types[typeIndex]
 	r := &reader{b: body}
 	groups := r.count()
 	locals := uint64(len(t.params))
@@ -97,20 +125,40 @@ func (f *meter) function(out, body []byte, t funcType) ([]byte, error) {
 		}
 	}
 	decls := body[declStart:r.p]
-	codeStart := r.p
-	f.scan(r, uint32(locals))
+	fn := bodyParts{body: body, decls: decls, groups: groups, code: r.p, locals: uint32(locals), typ: t}
+	f.params, f.direct = uint32(len(t.params)), false
+	if err := f.measure(r, fn); err != nil {
+		return nil, err
+	}
+	if !f.disp.ok {
+		return f.emit(out, fn, 0), nil
+	}
+	whole := f.next + uint32(len(f.extra))
+	f.extra = append(f.extra, extraFunc{typ: typeIndex, body: f.emit(nil, fn, 0)})
+	f.direct = true
+	r = &reader{b: body, p: fn.code}
+	if err := f.measure(r, fn); err != nil {
+		return nil, err
+	}
+	f.calls = true // to the whole body
+	return f.emit(out, fn, whole), nil
+}
+
+// measure scans the code at r and settles what is paid where.
+func (f *meter) measure(r *reader, fn bodyParts) error {
+	f.scan(r, fn.locals)
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
 	if !f.calls && len(f.regions) == 1 && f.total() <= freeLeaf {
 		for i := range f.segments { // W4.6: the caller paid
 			f.segments[i].pooled = true
 		}
-	} else {
-		f.segments[0].cost += weightEntry + locals
-		f.pool()
+		return nil
 	}
-	return f.emit(out, body, decls, groups, codeStart, uint32(locals), t), nil
+	f.segments[0].cost += weightEntry + uint64(fn.locals)
+	f.pool()
+	return nil
 }
 
 func (f *meter) total() (sum uint64) {
@@ -123,7 +171,7 @@ func (f *meter) total() (sum uint64) {
 func (f *meter) segment(region, at int) {
 	f.segments = append(f.segments, segment{region: region, start: at})
 	f.regions[region].cur = len(f.segments) - 1
-	f.patches = append(f.patches, patch{patchCharge, at, uint32(len(f.segments) - 1)})
+	f.patches = append(f.patches, patch{kind: patchCharge, at: at, arg: uint32(len(f.segments) - 1)})
 }
 
 // scan decodes a body, counts its cost into segments and notes the patches.
@@ -133,6 +181,8 @@ func (f *meter) scan(r *reader, locals uint32) {
 	f.regions = append(f.regions, region{})
 	f.segment(0, r.p)
 	f.ctls = append(f.ctls, ctl{start: r.p})
+	f.recent = recent{straight: true}
+	f.disp.ok, f.dead = f.direct, false
 	for len(f.ctls) > 0 {
 		at := r.p
 		r.next(&f.in)
@@ -143,6 +193,7 @@ func (f *meter) scan(r *reader, locals uint32) {
 			r.fail(err)
 			return
 		}
+		f.look()
 	}
 	if r.left() != 0 {
 		r.fail(errors.New("goes on after its last end"))
@@ -153,7 +204,7 @@ func (f *meter) scan(r *reader, locals uint32) {
 func (f *meter) step(at, end int, locals uint32) error {
 	in, top := &f.in, &f.ctls[len(f.ctls)-1]
 	cur := &f.regions[top.region]
-	if in.op != opLoop {
+	if in.op != opLoop && !f.dead {
 		f.segments[cur.cur].cost += in.weight()
 	}
 	switch in.op {
@@ -168,29 +219,45 @@ func (f *meter) step(at, end int, locals uint32) error {
 		if top.op != opIf {
 			return errors.New("has an else without an if")
 		}
-		top.op = opElse
+		top.op, f.dead = opElse, top.dead
 		f.split(*top, end, false)
 	case opEnd:
 		c := *top
 		f.ctls = f.ctls[:len(f.ctls)-1]
+		if c.targeted || c.op == opIf || c.op == opElse {
+			f.dead = c.dead && !c.targeted
+		}
 		if c.op != opLoop && len(f.ctls) > 0 {
 			f.split(c, end, c.targeted)
 		}
-	case opBr, opBrIf:
+	case opBr:
 		f.control = true
+		label, short := f.jump(in.idx)
+		if short {
+			f.patches = append(f.patches, patch{kind: patchJump, at: at, end: end, arg: label})
+			f.segments[cur.cur].cost += weightDetour
+			in.idx = label
+		}
+		f.dead = true
+		return f.target(in.idx)
+	case opBrIf:
+		f.control = true
+		f.other(in.idx)
 		return f.target(in.idx)
 	case opBrTable:
-		f.control = true
+		f.control, f.dead = true, true
+		f.table(at, end)
 		for _, l := range in.labels {
+			f.other(l)
 			if err := f.target(l); err != nil {
 				return err
 			}
 		}
 	case opReturn:
-		f.control = true
-		f.patches = append(f.patches, patch{patchReturn, at, uint32(len(f.ctls) - 1)})
+		f.control, f.dead = true, true
+		f.patches = append(f.patches, patch{kind: patchReturn, at: at, end: end, arg: uint32(len(f.ctls) - 1)})
 	case opUnreachable:
-		f.control = true
+		f.control, f.dead = true, true
 	case opCall, opCallIndirect:
 		f.calls, f.control = true, true
 		if in.op == opCallIndirect && uint64(in.idx) >= uint64(len(f.m.types)) {
@@ -215,25 +282,28 @@ func (f *meter) step(at, end int, locals uint32) error {
 func (f *meter) open(at, end, reg int) {
 	if f.in.op != opLoop {
 		f.control = true
-		f.ctls = append(f.ctls, ctl{op: f.in.op, start: at, region: reg})
+		f.ctls = append(f.ctls, ctl{op: f.in.op, start: at, region: reg, dead: f.dead})
 		return
 	}
 	f.loops++
 	f.regions = append(f.regions, region{loop: true, head: len(f.segments)})
 	n := len(f.regions) - 1
 	f.segment(n, end)
-	f.segments[len(f.segments)-1].cost = f.in.weight()
+	if !f.dead {
+		f.segments[len(f.segments)-1].cost = f.in.weight()
+	}
 	if !f.control {
 		f.foldInto = n
 	}
 	f.control = true
-	f.ctls = append(f.ctls, ctl{op: opLoop, start: at, region: n})
+	f.ctls = append(f.ctls, ctl{op: opLoop, start: at, region: n, dead: f.dead})
 }
 
 // split begins a new segment after the else or end of c, when code can come there
 // without having come through the start of the segment before it (W4.3).
 func (f *meter) split(c ctl, at int, targeted bool) {
-	if targeted || f.segments[f.regions[c.region].cur].start > c.start {
+	// The end of a block that no branch goes to is reached from the line before it.
+	if targeted || c.op != opBlock && f.segments[f.regions[c.region].cur].start > c.start {
 		f.segment(c.region, at)
 	}
 }
@@ -250,10 +320,10 @@ func (f *meter) stepBulk(at int) {
 	switch f.in.sub {
 	case bulkMemoryInit, bulkMemoryCopy, bulkMemoryFill:
 		f.bulk = true
-		f.patches = append(f.patches, patch{patchBulk, at, 3}) // 8 bytes a unit
+		f.patches = append(f.patches, patch{kind: patchBulk, at: at, arg: 3}) // 8 bytes a unit
 	case bulkTableInit, bulkTableCopy, bulkTableFill, bulkTableGrow:
 		f.bulk = true
-		f.patches = append(f.patches, patch{patchBulk, at, 0})
+		f.patches = append(f.patches, patch{kind: patchBulk, at: at})
 		f.odd.tableSet = true
 		f.odd.tableGrow = f.odd.tableGrow || f.in.sub == bulkTableGrow
 	case bulkDataDrop, bulkElemDrop:
@@ -282,7 +352,7 @@ func (f *meter) pool() {
 		}
 		reg := &f.regions[s.region]
 		limit := uint64(poolFunc)
-		if reg.loop {
+		if reg.loop && !(f.direct && f.disp.head > 0 && len(f.disp.back) == 0 && s.region == 1) {
 			limit = poolLoop
 		}
 		if pooled+s.cost <= limit {

@@ -16,6 +16,7 @@ const (
 	opReturn       = 0x0f
 	opCall         = 0x10
 	opCallIndirect = 0x11
+	opDrop         = 0x1a
 	opLocalGet     = 0x20
 	opLocalSet     = 0x21
 	opLocalTee     = 0x22
@@ -26,6 +27,7 @@ const (
 	opI64Const     = 0x42
 	opF32Const     = 0x43
 	opF64Const     = 0x44
+	opI32Eq        = 0x46
 	opI32LtS       = 0x48
 	opI64LtS       = 0x53
 	opI32Add       = 0x6a
@@ -60,7 +62,7 @@ const opTableSet = 0x26
 type instr struct {
 	op  byte
 	sub uint32 // sub-opcode behind a prefix
-	idx uint32 // label, local, global or type index
+	idx uint32 // label, local, global or type index; value of i32.const
 	// labels of br_table, its default last; valid until the next decode.
 	labels []uint32
 	block  int64 // block type of block, loop and if
@@ -93,7 +95,7 @@ func (r *reader) next(in *instr) {
 	case op == 0x3f || op == opMemoryGrow:
 		r.zero()
 	case op == opI32Const:
-		r.signed(32)
+		in.idx = uint32(r.signed(32))
 	case op == opI64Const:
 		r.signed(64)
 	case op == opF32Const:

@@ -41,6 +41,7 @@ type Report struct {
 	Functions int
 	Loops     int
 	Charges   int // places where fuel is charged
+	Direct    int // functions that got a direct body (W8)
 	// Globals names the exports of the module's mutable globals, in order.
 	Globals []string
 	// Pinned says why memory and globals are not the whole of an instance, so
@@ -78,7 +79,8 @@ type rewriter struct {
 	o     Options
 	rep   *Report
 	types typeTable
-	body  []byte // of the new code section
+	body  []byte // of the new code section, without its count
+	extra []extraFunc
 }
 
 // code meters all functions.
@@ -86,7 +88,7 @@ func (w *rewriter) code() error {
 	m := w.m
 	w.types.known = len(m.types)
 	n := uint32(len(m.globals))
-	f := &meter{m: m, fuel: n, stack: n + 1, types: &w.types}
+	f := &meter{m: m, fuel: n, stack: n + 1, types: &w.types, next: uint32(len(m.imports) + len(m.funcs))}
 	i := slices.IndexFunc(m.sections, func(s section) bool { return s.id == secCode })
 	var r reader
 	if i >= 0 {
@@ -99,14 +101,14 @@ func (w *rewriter) code() error {
 	if r.err == nil && int(count) != len(m.funcs) {
 		return fmt.Errorf("declares %d functions and has code for %d", len(m.funcs), count)
 	}
-	w.body = appendU32(make([]byte, 0, len(r.b)+len(r.b)/2), count)
+	w.body = make([]byte, 0, 2*len(r.b))
 	for k := range m.funcs {
 		body := r.take(r.u32())
 		if r.err != nil {
 			break
 		}
 		var err error
-		if w.body, err = f.function(w.body, body, m.types[m.funcs[k]]); err != nil {
+		if w.body, err = f.function(w.body, body, m.funcs[k]); err != nil {
 			return fmt.Errorf("has a function %d that %w", len(m.imports)+k, err)
 		}
 	}
@@ -116,6 +118,10 @@ func (w *rewriter) code() error {
 	if r.left() != 0 {
 		return fmt.Errorf("has a code section that is longer than its content")
 	}
+	for i := range f.extra {
+		w.body = append(w.body, f.extra[i].body...)
+	}
+	w.extra, w.rep.Direct = f.extra, len(f.extra)
 	w.rep.Loops, w.rep.Charges = f.loops, f.charges
 	w.rep.Pinned = f.odd.reasons(m)
 	return nil
@@ -153,6 +159,8 @@ func (w *rewriter) assemble(size int) []byte {
 		switch id {
 		case secType:
 			body = w.typeSection(body)
+		case secFunction:
+			body = w.functionSection(body)
 		case secTable:
 			body = w.tableSection(body)
 		case secMemory:
@@ -162,7 +170,7 @@ func (w *rewriter) assemble(size int) []byte {
 		case secExport:
 			body = w.exportSection(body)
 		case secCode:
-			body = w.body
+			body = w.codeSection()
 		}
 		if body != nil {
 			out = appendSection(out, id, body)
@@ -197,6 +205,25 @@ func (w *rewriter) typeSection(body []byte) []byte {
 		b = appendName(append(b, 0x60, 0), results)
 	}
 	return b
+}
+
+// functionSection declares the added functions behind the others.
+func (w *rewriter) functionSection(body []byte) []byte {
+	if len(w.extra) == 0 {
+		return body
+	}
+	b := grown(body, len(w.extra))
+	for i := range w.extra {
+		b = appendU32(b, w.extra[i].typ)
+	}
+	return b
+}
+
+func (w *rewriter) codeSection() []byte {
+	if w.m.funcs == nil {
+		return nil
+	}
+	return append(appendU32(nil, uint32(len(w.m.funcs)+len(w.extra))), w.body...)
 }
 
 // tableSection writes the tables again with a bounded maximum (W5.4).

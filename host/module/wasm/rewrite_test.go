@@ -94,3 +94,14 @@ func TestReport(t *testing.T) {
 		t.Errorf("%+v %v", rep, err)
 	}
 }
+
+// TestGoGuestIsDirect: the loader understands what this release of Go writes. W8.2.
+func TestGoGuestIsDirect(t *testing.T) {
+	_, rep, err := Rewrite(buildGuest(t, echoPkg), testOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Direct < rep.Functions*9/10 {
+		t.Errorf("%d of %d functions have a direct body: did Go change the shape of its code?", rep.Direct, rep.Functions)
+	}
+}
