@@ -154,7 +154,7 @@ func (s *sinkModule) Describe() sdk.Descriptor {
 }
 
 // Handle implements sdk.Module.
-func (s *sinkModule) Handle(env *sdk.Env, ev sdk.Event) {
+func (s *sinkModule) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvMessage:
 		s.m.Message(ev.Payload)
@@ -216,7 +216,7 @@ func (s *sinkModule) sendBurst(env *sdk.Env, posted []byte) {
 	env.Work(1, s.take)
 }
 
-func (s *sinkModule) onStream(env *sdk.Env, ev sdk.Event) {
+func (s *sinkModule) onStream(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind == sdk.EvStreamOpen {
 		o, err := sdk.ParseOpen(ev.Payload)
 		if err != nil || len(o.Meta) != 4 {

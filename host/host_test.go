@@ -33,7 +33,7 @@ func (m mortal) Describe() sdk.Descriptor {
 	return d
 }
 
-func (m mortal) Handle(env *sdk.Env, ev sdk.Event) {
+func (m mortal) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind == sdk.EvStreamData && string(ev.Payload) == "die" {
 		panic("as asked")
 	}

@@ -28,7 +28,7 @@ func (v *volley) Describe() sdk.Descriptor {
 	return sdk.Descriptor{Name: "volley", Subprotocols: []sdk.Subprotocol{{ID: 0x1501, Version: one, MinPeer: one}}}
 }
 
-func (v *volley) Handle(env *sdk.Env, ev sdk.Event) {
+func (v *volley) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvPeerUp, sdk.EvTimer:
 		if !v.first {

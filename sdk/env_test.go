@@ -2,29 +2,33 @@ package sdk
 
 import (
 	"bytes"
+	"encoding/binary"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"nethost/sdk/internal/record"
 )
 
-// recorder keeps effects by value; it has no EmitRef.
-type recorder struct{ got []Effect }
+// recorder reads back what an Env wrote; decoding in earnest is sdk/abi's.
+type recorder struct{ out record.Writer }
 
-func (r *recorder) Emit(e Effect) {
-	e.Payload = bytes.Clone(e.Payload)
-	r.got = append(r.got, e)
+func newRecorder() (*recorder, *Env) {
+	r := &recorder{}
+	r.out.Start(0, MaxEffects, MaxEffectBytes)
+	return r, NewEnv(&r.out)
 }
 
-// refRecorder takes effects by reference too.
-type refRecorder struct {
-	recorder
-	byRef int
-}
-
-func (r *refRecorder) EmitRef(e *Effect) {
-	r.byRef++
-	r.Emit(*e)
+func (r *recorder) got() (all []Effect) {
+	for b := r.out.Bytes(); len(b) > 0; {
+		u16, u32, u64 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+		n := int(u32(b[4:]))
+		all = append(all, Effect{Kind: EffectKind(u16(b)), Flags: u16(b[2:]), Peer: Peer(u32(b[8:])), ID: ID(u16(b[12:])),
+			Version: Version{b[14], b[15]}, Ref: Ref(u64(b[16:])), Arg: u64(b[24:]), Payload: bytes.Clone(b[32 : 32+n])})
+		b = b[32+(n+7)&^7:]
+	}
+	return all
 }
 
 func everything(env *Env) {
@@ -51,34 +55,54 @@ func everything(env *Env) {
 	env.Drained()
 }
 
-// TestSinksAgree: a sink by value and one by reference see the same effects, and
-// no field of one effect leaks into the next.
-func TestSinksAgree(t *testing.T) {
-	var byValue recorder
-	var byRef refRecorder
-	for range 2 {
-		everything(NewEnv(&byValue))
-		everything(NewEnv(&byRef))
+// TestShorthands: each method writes what Emit of its effect writes.
+func TestShorthands(t *testing.T) {
+	r, env := newRecorder()
+	everything(env)
+	text := func(s string) []byte { return []byte(s) }
+	want := []Effect{
+		{Kind: OpSend, Flags: FlagBulk, ID: 2, Peer: 1, Payload: text("m")},
+		{Kind: OpSendMany, ID: 2, Payload: AppendSendMany(nil, []Peer{1}, text("m"))},
+		{Kind: OpConnect, Ref: 3, Payload: node[:]},
+		{Kind: OpStreamOpen, Ref: 1, Peer: 1, ID: 2, Payload: AppendOpen(nil, Open{Method: "a"})},
+		{Kind: OpStreamOpen, Flags: FlagModule, Ref: 3, ID: 2, Payload: AppendOpen(nil, Open{Method: "b"})},
+		{Kind: OpStreamWrite, Flags: FlagFIN, Ref: 1, Payload: text("x")},
+		{Kind: OpStreamCredit, Ref: 1, Arg: 5},
+		{Kind: OpStreamReset, Ref: 1, Arg: uint64(NotFound), Payload: text("gone")},
+		{Kind: OpTimer, Ref: 1, Arg: uint64(time.Second)},
+		{Kind: OpTimer, Ref: 1},
+		{Kind: OpStatePut, Payload: AppendStateEntry(nil, text("k"), text("v"))},
+		{Kind: OpStateDelete, Payload: text("k")},
+		{Kind: OpCommit, Ref: 1},
+		{Kind: OpPost, Ref: 1, Payload: text("p")},
+		{Kind: OpAnnounce, Payload: AppendTags(nil, []string{"t"})},
+		{Kind: OpSign, Ref: 1, Payload: text("s")},
+		{Kind: OpVerify, Ref: 1, Payload: append(append(node[:len(node):len(node)], append([]byte{1}, make([]byte, 63)...)...), 's')},
+		{Kind: OpLog, Arg: uint64(LogInfo), Payload: text("l")},
+		{Kind: OpCount, Arg: 2, Payload: text("c")},
+		{Kind: OpPenalize, Peer: 1, Arg: 3, Payload: text("r")},
+		{Kind: OpDrained},
 	}
-	if !reflect.DeepEqual(byValue.got, byRef.got) || byRef.byRef == 0 {
-		t.Errorf("by value:\n%+v\nby reference (%d):\n%+v", byValue.got, byRef.byRef, byRef.got)
+	raw, byHand := newRecorder()
+	for _, f := range want {
+		byHand.Emit(f)
 	}
-	var r recorder
-	env := NewEnv(&r)
-	env.Send(1, 2, Bulk, []byte("m"))
-	env.Write(4, nil, false)
-	env.Credit(6, 7)
-	want := []Effect{{Kind: OpSend, Flags: FlagBulk, ID: 2, Peer: 1, Payload: []byte("m")}, {Kind: OpStreamWrite, Ref: 4}, {Kind: OpStreamCredit, Ref: 6, Arg: 7}}
-	for i, e := range want {
-		if got := r.got[i]; got.Kind != e.Kind || got.Flags != e.Flags || got.ID != e.ID || got.Peer != e.Peer || got.Ref != e.Ref ||
-			got.Arg != e.Arg || string(got.Payload) != string(e.Payload) {
-			t.Errorf("effect %d: got %+v, want %+v", i, got, e)
-		}
+	if !bytes.Equal(r.out.Bytes(), raw.out.Bytes()) {
+		t.Errorf("got\n%+v\nwant\n%+v", r.got(), raw.got())
+	}
+	full := Effect{Kind: 1, Flags: 2, ID: 3, Version: Version{4, 5}, Peer: 6, Ref: 7, Arg: 8, Payload: text("nine")}
+	r, env = newRecorder()
+	if env.Emit(full); !reflect.DeepEqual(r.got(), []Effect{full}) {
+		t.Errorf("Emit of %+v wrote %+v", full, r.got())
+	}
+	r, env = newRecorder()
+	if env.Send(1, 2, Realtime, nil); r.got()[0].Flags != 0 {
+		t.Errorf("a Realtime message has flags %d", r.got()[0].Flags)
 	}
 }
 
 func TestEnvRefsAreOddAndFresh(t *testing.T) {
-	env := NewEnv(&recorder{})
+	_, env := newRecorder()
 	seen := map[Ref]bool{}
 	for range 100 {
 		r := env.NewRef()
@@ -92,12 +116,13 @@ func TestEnvRefsAreOddAndFresh(t *testing.T) {
 func TestEnvWriteSplits(t *testing.T) {
 	for n, want := range map[int][]int{0: {0}, 1: {1}, MaxStreamData: {MaxStreamData}, MaxStreamData + 1: {MaxStreamData, 1},
 		2 * MaxStreamData: {MaxStreamData, MaxStreamData}} {
-		var r recorder
-		NewEnv(&r).Write(2, make([]byte, n), true)
-		if len(r.got) != len(want) {
-			t.Fatalf("%d bytes become %d effects, want %d", n, len(r.got), len(want))
+		r, env := newRecorder()
+		env.Write(2, make([]byte, n), true)
+		got := r.got()
+		if len(got) != len(want) {
+			t.Fatalf("%d bytes become %d effects, want %d", n, len(got), len(want))
 		}
-		for i, e := range r.got {
+		for i, e := range got {
 			if last := i == len(want)-1; len(e.Payload) != want[i] || (e.Flags == FlagFIN) != last {
 				t.Errorf("%d bytes, effect %d: %d bytes with flags %d", n, i, len(e.Payload), e.Flags)
 			}
@@ -106,16 +131,16 @@ func TestEnvWriteSplits(t *testing.T) {
 }
 
 func TestEnvBounds(t *testing.T) {
-	var r recorder
-	env := NewEnv(&r)
+	r, env := newRecorder()
 	env.After(1, 0)
 	env.After(1, -time.Hour)
 	env.Log(LogError, strings.Repeat("x", 2*MaxLogText))
-	if r.got[0].Arg != uint64(MinTimer) || r.got[1].Arg != uint64(MinTimer) {
-		t.Errorf("short timers become %d and %d ns, want MinTimer", r.got[0].Arg, r.got[1].Arg)
+	got := r.got()
+	if got[0].Arg != uint64(MinTimer) || got[1].Arg != uint64(MinTimer) {
+		t.Errorf("short timers become %d and %d ns, want MinTimer", got[0].Arg, got[1].Arg)
 	}
-	if len(r.got[2].Payload) != MaxLogText {
-		t.Errorf("a long log line has %d bytes, want %d", len(r.got[2].Payload), MaxLogText)
+	if len(got[2].Payload) != MaxLogText {
+		t.Errorf("a long log line has %d bytes, want %d", len(got[2].Payload), MaxLogText)
 	}
 	env.Begin(time.Second, 0)
 	if env.Now() != time.Second || !env.Wall().IsZero() {

@@ -48,13 +48,15 @@ const (
 )
 
 // Event is one thing that happened to a module. It is flat, as in the ABI: which
-// fields mean something depends on Kind.
+// fields mean something depends on Kind. Their order is that of a record (A2.1), so
+// that a guest's compiler copies them eight bytes at a time.
 type Event struct {
 	Kind    EventKind
 	Flags   uint16
+	_       uint32
+	Peer    Peer
 	ID      ID
 	Version Version
-	Peer    Peer
 	Ref     Ref
 	Arg     uint64
 	// Payload is borrowed: valid until Handle returns.
@@ -62,7 +64,7 @@ type Event struct {
 }
 
 // FIN reports whether a StreamData event is the far end's last.
-func (e Event) FIN() bool { return e.Flags&FlagFIN != 0 }
+func (e *Event) FIN() bool { return e.Flags&FlagFIN != 0 }
 
 // String names the kind.
 func (k EventKind) String() string { return eventNames[k] }

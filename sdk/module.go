@@ -9,9 +9,10 @@ type Module interface {
 	// Describe says which ids and versions the module speaks and what it
 	// asks for. It must return the same value every time.
 	Describe() Descriptor
-	// Handle takes one event. Event.Payload is valid until Handle returns;
-	// keep a copy of what must live longer.
-	Handle(env *Env, ev Event)
+	// Handle takes one event. The event and its Payload are valid until Handle
+	// returns; keep a copy of what must live longer. It is passed by reference
+	// because a wasm guest passes arguments through memory.
+	Handle(env *Env, ev *Event)
 }
 
 // Descriptor is what a module says about itself. For packages in a plugin

@@ -12,7 +12,7 @@ import (
 func effects(seq uint64, write func(env *sdk.Env)) []byte {
 	var w abi.Writer
 	w.ResetEffects(seq)
-	write(sdk.NewEnv(&w))
+	write(sdk.NewEnv(w.Records()))
 	return slices.Clone(w.Bytes())
 }
 

@@ -50,10 +50,10 @@ func (h *fakeHost) seen() ([]string, []string) {
 	return slices.Clone(h.log), slices.Clone(h.sent)
 }
 
-type mod struct{ handle func(*sdk.Env, sdk.Event) }
+type mod struct{ handle func(*sdk.Env, *sdk.Event) }
 
-func (m mod) Describe() sdk.Descriptor        { return sdk.Descriptor{} }
-func (m mod) Handle(e *sdk.Env, ev sdk.Event) { m.handle(e, ev) }
+func (m mod) Describe() sdk.Descriptor         { return sdk.Descriptor{} }
+func (m mod) Handle(e *sdk.Env, ev *sdk.Event) { m.handle(e, ev) }
 
 type slowState struct {
 	mu    sync.Mutex
@@ -86,7 +86,7 @@ func (s *slowState) Sync() error {
 	return nil
 }
 
-func build(h *fakeHost, inline bool, st *slowState, g module.Grants, handle func(*sdk.Env, sdk.Event)) *module.Manager {
+func build(h *fakeHost, inline bool, st *slowState, g module.Grants, handle func(*sdk.Env, *sdk.Event)) *module.Manager {
 	h.began = time.Now()
 	m := module.NewManager(module.Config{Host: h, Carriers: map[module.Kind]module.Carrier{module.Builtin: inproc.New(map[string]func() sdk.Module{"t": func() sdk.Module { return mod{handle} }})},
 		State: func(string) module.State { return st }, Clock: func() time.Duration { return time.Since(h.began) },
@@ -123,7 +123,7 @@ func both(t *testing.T, f func(t *testing.T, inline bool)) {
 func TestSupervisorCrashRestart(t *testing.T) {
 	both(t, func(t *testing.T, inline bool) {
 		h := &fakeHost{}
-		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev sdk.Event) {
+		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev *sdk.Event) {
 			switch ev.Kind {
 			case sdk.EvMessage:
 				if string(ev.Payload) == "crash" {
@@ -158,7 +158,7 @@ func TestSupervisorCrashRestart(t *testing.T) {
 func TestSupervisorQuarantine(t *testing.T) {
 	both(t, func(t *testing.T, inline bool) {
 		h := &fakeHost{}
-		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev sdk.Event) {
+		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev *sdk.Event) {
 			if ev.Kind == sdk.EvMessage {
 				panic("boom")
 			}
@@ -181,7 +181,7 @@ func TestSupervisorQuarantine(t *testing.T) {
 func TestSupervisorCommit(t *testing.T) {
 	both(t, func(t *testing.T, inline bool) {
 		h, st := &fakeHost{}, &slowState{m: map[string]string{}}
-		m := build(h, inline, st, module.Grants{State: 1 << 20}, func(e *sdk.Env, ev sdk.Event) {
+		m := build(h, inline, st, module.Grants{State: 1 << 20}, func(e *sdk.Env, ev *sdk.Event) {
 			switch ev.Kind {
 			case sdk.EvMessage:
 				e.Put([]byte("k"), ev.Payload)
@@ -218,7 +218,7 @@ func TestSupervisorLateDrained(t *testing.T) {
 	both(t, func(t *testing.T, inline bool) {
 		h := &fakeHost{}
 		draining := false
-		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev sdk.Event) {
+		m := build(h, inline, nil, module.Grants{}, func(e *sdk.Env, ev *sdk.Event) {
 			switch {
 			case ev.Kind == sdk.EvDrain:
 				draining = true

@@ -27,7 +27,7 @@ func (t *tap) Describe() sdk.Descriptor {
 		Subprotocols: []sdk.Subprotocol{{ID: t.id, Version: t.version, MinPeer: t.min, Required: t.must}}}
 }
 
-func (t *tap) Handle(env *sdk.Env, ev sdk.Event) {
+func (t *tap) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind != sdk.EvStreamData {
 		return
 	}

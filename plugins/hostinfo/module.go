@@ -60,7 +60,7 @@ func (h *hostinfo) Describe() sdk.Descriptor {
 }
 
 // Handle implements sdk.Module.
-func (h *hostinfo) Handle(env *sdk.Env, ev sdk.Event) {
+func (h *hostinfo) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvConfig:
 		h.configure(env, ev.Payload)
@@ -98,7 +98,7 @@ func (h *hostinfo) configure(env *sdk.Env, payload []byte) {
 	}
 }
 
-func (h *hostinfo) open(env *sdk.Env, ev sdk.Event) {
+func (h *hostinfo) open(env *sdk.Env, ev *sdk.Event) {
 	o, err := sdk.ParseOpen(ev.Payload)
 	switch {
 	case err != nil:
@@ -111,7 +111,7 @@ func (h *hostinfo) open(env *sdk.Env, ev sdk.Event) {
 }
 
 // data waits for the end of the request, whose bytes mean nothing.
-func (h *hostinfo) data(env *sdk.Env, ev sdk.Event) {
+func (h *hostinfo) data(env *sdk.Env, ev *sdk.Event) {
 	if _, known := h.calls[ev.Ref]; !known {
 		return
 	}
@@ -135,7 +135,7 @@ func (h *hostinfo) data(env *sdk.Env, ev sdk.Event) {
 	})
 }
 
-func (h *hostinfo) answer(env *sdk.Env, ev sdk.Event) {
+func (h *hostinfo) answer(env *sdk.Env, ev *sdk.Event) {
 	stream, ours := h.jobs[ev.Ref]
 	if !ours {
 		return

@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"nethost/sdk"
+	"nethost/sdk/internal/record"
 )
 
 // Sizes and constants of ABI 1 (A1, A2).
 const (
 	HeaderSize = 40
-	RecordSize = 32
+	RecordSize = record.Size
 	// Minor is the minor version this package writes. A reader takes any.
 	Minor = 0
 	magic = uint32('N') | uint32('H')<<8 | uint32('B')<<16 | uint32('1')<<24
@@ -48,16 +49,8 @@ type Header struct {
 }
 
 // Writer builds one batch at a time in a buffer it keeps. The zero value works
-// once Reset was called. It implements sdk.Sink for effects.
-type Writer struct {
-	buf     []byte
-	records uint32
-	maxRec  uint32
-	maxLen  int
-	over    bool
-}
-
-var _ sdk.Sink = (*Writer)(nil)
+// once Reset was called. An sdk.Env writes into its Records.
+type Writer struct{ out record.Writer }
 
 // ResetEvents starts a batch of events with the limits of one (A5.1).
 func (w *Writer) ResetEvents(seq uint64, now time.Duration, wall int64) {
@@ -67,78 +60,53 @@ func (w *Writer) ResetEvents(seq uint64, now time.Duration, wall int64) {
 // ResetEffects starts a batch of effects with the limits of one (A5.2).
 func (w *Writer) ResetEffects(seq uint64) { w.reset(seq, 0, 0, sdk.MaxEffects, sdk.MaxEffectBytes) }
 
-func (w *Writer) reset(seq uint64, now time.Duration, wall int64, maxRec uint32, maxLen int) {
-	w.records, w.maxRec, w.maxLen, w.over = 0, maxRec, maxLen, false
-	if cap(w.buf) < HeaderSize {
-		w.buf = make([]byte, 0, 4096)
-	}
-	w.buf = w.buf[:HeaderSize]
-	h := (*[HeaderSize]byte)(w.buf)
+func (w *Writer) reset(seq uint64, now time.Duration, wall int64, most, limit int) {
+	w.out.Start(HeaderSize, most, limit)
+	w.head(seq, now, wall)
+}
+
+// head writes the header; what counts records and bytes is left to Bytes.
+func (w *Writer) head(seq uint64, now time.Duration, wall int64) {
+	h := (*[HeaderSize]byte)(w.out.Bytes())
 	binary.LittleEndian.PutUint64(h[0:], uint64(magic)|Minor<<32)
-	binary.LittleEndian.PutUint64(h[8:], 0) // records and bytes: see Bytes
 	binary.LittleEndian.PutUint64(h[16:], seq)
 	binary.LittleEndian.PutUint64(h[24:], uint64(now))
 	binary.LittleEndian.PutUint64(h[32:], uint64(wall))
 }
 
+// Records is where the records go: what sdk.NewEnv takes.
+func (w *Writer) Records() *record.Writer { return &w.out }
+
 // Event appends an event, or reports false and changes nothing when it does not
 // fit. One slot is kept for Flush, which always fits.
 func (w *Writer) Event(e sdk.Event) bool {
-	keepRec, keepLen := uint32(1), RecordSize
+	keep := 1
 	if e.Kind == sdk.EvFlush {
-		keepRec, keepLen = 0, 0
+		keep = 0
 	}
-	if w.records+1+keepRec > w.maxRec || len(w.buf)+recordLen(len(e.Payload))+keepLen > w.maxLen {
+	if !w.out.Fits(len(e.Payload), keep) {
 		return false
 	}
-	w.EmitRef(&sdk.Effect{Kind: sdk.EffectKind(e.Kind), Flags: e.Flags, ID: e.ID, Version: e.Version, Peer: e.Peer,
-		Ref: e.Ref, Arg: e.Arg, Payload: e.Payload})
+	w.out.Put(uint64(e.Kind)|uint64(e.Flags)<<16,
+		uint64(e.Peer)|uint64(e.ID)<<32|uint64(e.Version.Major)<<48|uint64(e.Version.Minor)<<56,
+		uint64(e.Ref), e.Arg, e.Payload)
 	return true
 }
 
 // Emit appends an effect. Above the limits it marks the batch (see Err) and
 // drops the effect: the host traps the module.
-func (w *Writer) Emit(e sdk.Effect) { w.EmitRef(&e) }
-
-// EmitRef is Emit without a copy of e, which it does not keep: a wasm guest
-// passes arguments through memory, so each copy of the fields costs there.
-func (w *Writer) EmitRef(e *sdk.Effect) {
-	b := w.buf
-	n := len(b)
-	end := n + recordLen(len(e.Payload))
-	if w.records >= w.maxRec || end > w.maxLen {
-		w.over = true
-		return
-	}
-	if cap(b) < end {
-		b = grow(b, end)
-	}
-	b = b[:end]
-	r := (*[RecordSize]byte)(b[n:])
-	binary.LittleEndian.PutUint64(r[0:], uint64(e.Kind)|uint64(e.Flags)<<16|uint64(len(e.Payload))<<32)
-	binary.LittleEndian.PutUint64(r[8:], uint64(e.Peer)|uint64(e.ID)<<32|uint64(e.Version.Major)<<48|uint64(e.Version.Minor)<<56)
-	binary.LittleEndian.PutUint64(r[16:], uint64(e.Ref))
-	binary.LittleEndian.PutUint64(r[24:], e.Arg)
-	if len(e.Payload) > 0 {
-		binary.LittleEndian.PutUint64(b[end-8:], 0) // the padding
-		copy(b[n+RecordSize:], e.Payload)
-	}
-	w.buf = b
-	w.records++
-}
-
-func grow(b []byte, need int) []byte {
-	grown := make([]byte, len(b), max(2*cap(b), need, 4096))
-	copy(grown, b)
-	return grown
+func (w *Writer) Emit(f sdk.Effect) {
+	w.out.Put(uint64(f.Kind)|uint64(f.Flags)<<16,
+		uint64(f.Peer)|uint64(f.ID)<<32|uint64(f.Version.Major)<<48|uint64(f.Version.Minor)<<56,
+		uint64(f.Ref), f.Arg, f.Payload)
 }
 
 // Len is the number of records so far.
-func (w *Writer) Len() int { return int(w.records) }
+func (w *Writer) Len() int { return w.out.Count() }
 
-// Err reports ErrLimit when an Emit did not fit.
+// Err reports ErrLimit when an effect did not fit.
 func (w *Writer) Err() error {
-	if w.over {
+	if w.out.Over() {
 		return ErrLimit
 	}
 	return nil
@@ -147,9 +115,9 @@ func (w *Writer) Err() error {
 // Bytes completes the header and returns the batch. It is valid until the next
 // Reset.
 func (w *Writer) Bytes() []byte {
-	binary.LittleEndian.PutUint32(w.buf[8:], w.records)
-	binary.LittleEndian.PutUint32(w.buf[12:], uint32(len(w.buf)))
-	return w.buf
+	b := w.out.Bytes()
+	binary.LittleEndian.PutUint64(b[8:], uint64(w.out.Count())|uint64(len(b))<<32)
+	return b
 }
 
 // Reader walks the records of a batch. Payloads alias the batch.
@@ -251,5 +219,3 @@ func (r *Reader) end() {
 }
 
 func (r *Reader) fail(err error) { r.err, r.left, r.rest = err, 0, nil }
-
-func recordLen(payload int) int { return RecordSize + (payload+7)&^7 }

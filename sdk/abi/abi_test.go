@@ -99,7 +99,7 @@ func goldenBatches(t testing.TB) (events, effects []byte) {
 		}
 	}
 	out.ResetEffects(42)
-	goldenEffects(sdk.NewEnv(&out))
+	goldenEffects(sdk.NewEnv(out.Records()))
 	if out.Err() != nil {
 		t.Fatal(out.Err())
 	}

@@ -2,6 +2,8 @@ package abi
 
 import (
 	"bytes"
+	"encoding/binary"
+	"reflect"
 	"testing"
 
 	"nethost/sdk"
@@ -84,4 +86,70 @@ func BenchmarkEvent(b *testing.B) {
 			}
 		})
 	}
+}
+
+// keeper is a module that keeps what it is handed.
+type keeper struct{ got []sdk.Event }
+
+func (*keeper) Describe() sdk.Descriptor { return sdk.Descriptor{} }
+
+func (k *keeper) Handle(_ *sdk.Env, ev *sdk.Event) { k.got = append(k.got, *ev) }
+
+// checkRun holds Dispatcher.Run, which decodes by itself, to Parse and Reader.
+func checkRun(t *testing.T, b []byte) {
+	var k keeper
+	err := NewDispatcher(&k).Run(b)
+	var want []sdk.Event
+	h, r, wantErr := Parse(b, sdk.MaxBatchBytes)
+	if wantErr == nil && h.Records > sdk.MaxBatchEvents {
+		wantErr = ErrLimit
+	}
+	if wantErr == nil {
+		for e, ok := r.NextEvent(); ok; e, ok = r.NextEvent() {
+			want = append(want, e)
+		}
+		wantErr = r.Err()
+	}
+	if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+		t.Fatalf("%x: Run says %v, the reader %v", b, err, wantErr)
+	}
+	if !reflect.DeepEqual(k.got, want) {
+		t.Fatalf("%x:\nRun      %+v\nthe reader %+v", b, k.got, want)
+	}
+}
+
+// TestRunAgrees: on a good batch, on each prefix of it, and with each byte changed.
+func TestRunAgrees(t *testing.T) {
+	var w Writer
+	w.ResetEvents(7, 8, 9)
+	for n := range 10 {
+		w.Event(sdk.Event{Kind: sdk.EvMessage, Flags: 1, ID: 2, Version: sdk.Version{Major: 3, Minor: 4}, Peer: 5, Ref: 6, Arg: 7, Payload: make([]byte, n)})
+	}
+	w.Event(sdk.Event{Kind: sdk.EvFlush})
+	good := w.Bytes()
+	checkRun(t, good)
+	checkRun(t, append(good[:len(good):len(good)], 0))
+	for n := range good {
+		checkRun(t, good[:n])
+		for _, bit := range []byte{1, 8, 0x80} {
+			bad := bytes.Clone(good)
+			bad[n] ^= bit
+			checkRun(t, bad)
+		}
+	}
+}
+
+func FuzzRun(f *testing.F) {
+	var w Writer
+	w.ResetEvents(1, 2, 3)
+	w.Event(sdk.Event{Kind: sdk.EvMessage, Peer: 1, Payload: []byte("abc")})
+	w.Event(sdk.Event{Kind: sdk.EvFlush})
+	f.Add(bytes.Clone(w.Bytes()))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) >= HeaderSize { // so that fuzzing comes past the length
+			binary.LittleEndian.PutUint32(b[12:], uint32(len(b)))
+		}
+		checkRun(t, b)
+	})
 }

@@ -111,7 +111,7 @@ type mirror struct{}
 
 func (mirror) Describe() sdk.Descriptor { return sdk.Descriptor{} }
 
-func (mirror) Handle(env *sdk.Env, ev sdk.Event) {
+func (mirror) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvMessage:
 		env.Send(ev.Peer, ev.ID, sdk.Realtime, ev.Payload)

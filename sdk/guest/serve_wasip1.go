@@ -67,7 +67,9 @@ func handle(p unsafe.Pointer, n uint32) uint64 {
 	if err := served.Run(unsafe.Slice((*byte)(p), n)); err != nil {
 		panic(err)
 	}
-	served.RunWork()
+	if served.HasWork() {
+		served.RunWork()
+	}
 	out, err := served.Effects()
 	if err != nil {
 		panic(err)

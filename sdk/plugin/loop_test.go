@@ -23,7 +23,7 @@ func (testModule) Describe() sdk.Descriptor {
 		Subprotocols: []sdk.Subprotocol{{ID: 0x1234, Version: v, MinPeer: v, Required: true}}}
 }
 
-func (testModule) Handle(env *sdk.Env, ev sdk.Event) {
+func (testModule) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind != sdk.EvMessage {
 		return
 	}
@@ -202,7 +202,7 @@ func TestDescriptorRoundTrip(t *testing.T) {
 
 type sinkModule struct{ testModule }
 
-func (sinkModule) Handle(env *sdk.Env, ev sdk.Event) {
+func (sinkModule) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind == sdk.EvMessage {
 		env.Send(ev.Peer, ev.ID, sdk.Realtime, ev.Payload)
 	}

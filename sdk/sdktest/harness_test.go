@@ -12,16 +12,16 @@ import (
 )
 
 // script is a module made of one function.
-type script func(env *sdk.Env, ev sdk.Event)
+type script func(env *sdk.Env, ev *sdk.Event)
 
 func (script) Describe() sdk.Descriptor { return sdk.Descriptor{Name: "script"} }
 
-func (s script) Handle(env *sdk.Env, ev sdk.Event) { s(env, ev) }
+func (s script) Handle(env *sdk.Env, ev *sdk.Event) { s(env, ev) }
 
 // on runs do for the first event of kind k.
-func on(k sdk.EventKind, do func(env *sdk.Env, ev sdk.Event)) script {
+func on(k sdk.EventKind, do func(env *sdk.Env, ev *sdk.Event)) script {
 	done := false
-	return func(env *sdk.Env, ev sdk.Event) {
+	return func(env *sdk.Env, ev *sdk.Event) {
 		if ev.Kind == k && !done {
 			done = true
 			do(env, ev)
@@ -61,32 +61,32 @@ func TestHarnessFindsBreaches(t *testing.T) {
 		name, want string
 		m          script
 	}{
-		{"write above credit", "its credit is 10", on(sdk.EvStreamOpen, func(env *sdk.Env, ev sdk.Event) { env.Write(ev.Ref, make([]byte, 11), false) })},
-		{"write after FIN", "after its FIN", on(sdk.EvStreamOpen, func(env *sdk.Env, ev sdk.Event) {
+		{"write above credit", "its credit is 10", on(sdk.EvStreamOpen, func(env *sdk.Env, ev *sdk.Event) { env.Write(ev.Ref, make([]byte, 11), false) })},
+		{"write after FIN", "after its FIN", on(sdk.EvStreamOpen, func(env *sdk.Env, ev *sdk.Event) {
 			env.Write(ev.Ref, nil, true)
 			env.Write(ev.Ref, nil, false)
 		})},
-		{"credit for nothing", "only 4 were delivered", on(sdk.EvStreamData, func(env *sdk.Env, ev sdk.Event) { env.Credit(ev.Ref, 5) })},
-		{"a stream that never was", "never was", on(sdk.EvStreamOpen, func(env *sdk.Env, ev sdk.Event) { env.Write(ev.Ref+100, nil, false) })},
-		{"unknown effect", "unknown kind 999", on(sdk.EvStart, func(env *sdk.Env, ev sdk.Event) { env.Emit(sdk.Effect{Kind: 999}) })},
-		{"an even ref", "fresh odd one", on(sdk.EvStart, func(env *sdk.Env, ev sdk.Event) {
+		{"credit for nothing", "only 4 were delivered", on(sdk.EvStreamData, func(env *sdk.Env, ev *sdk.Event) { env.Credit(ev.Ref, 5) })},
+		{"a stream that never was", "never was", on(sdk.EvStreamOpen, func(env *sdk.Env, ev *sdk.Event) { env.Write(ev.Ref+100, nil, false) })},
+		{"unknown effect", "unknown kind 999", on(sdk.EvStart, func(env *sdk.Env, ev *sdk.Event) { env.Emit(sdk.Effect{Kind: 999}) })},
+		{"an even ref", "fresh odd one", on(sdk.EvStart, func(env *sdk.Env, ev *sdk.Event) {
 			env.Emit(sdk.Effect{Kind: sdk.OpStreamOpen, Ref: 2, Payload: sdk.AppendOpen(nil, sdk.Open{})})
 		})},
-		{"too many timers", "timers are armed", on(sdk.EvStart, func(env *sdk.Env, ev sdk.Event) {
+		{"too many timers", "timers are armed", on(sdk.EvStart, func(env *sdk.Env, ev *sdk.Event) {
 			for range sdk.MaxTimers + 1 {
 				env.After(env.NewRef(), time.Second)
 			}
 		})},
-		{"too many effects", "instance died", on(sdk.EvStart, func(env *sdk.Env, ev sdk.Event) {
+		{"too many effects", "instance died", on(sdk.EvStart, func(env *sdk.Env, ev *sdk.Event) {
 			for range sdk.MaxEffects + 1 {
 				env.Drained()
 			}
 		})},
-		{"a message too long", "the limit is 65536", on(sdk.EvPeerUp, func(env *sdk.Env, ev sdk.Event) {
+		{"a message too long", "the limit is 65536", on(sdk.EvPeerUp, func(env *sdk.Env, ev *sdk.Event) {
 			env.Send(ev.Peer, ev.ID, sdk.Bulk, make([]byte, sdk.MaxMessage+1))
 		})},
-		{"an empty state key", "StatePut", on(sdk.EvStart, func(env *sdk.Env, ev sdk.Event) { env.Put(nil, nil) })},
-		{"events for itself without end", "still makes events", func(env *sdk.Env, ev sdk.Event) {
+		{"an empty state key", "StatePut", on(sdk.EvStart, func(env *sdk.Env, ev *sdk.Event) { env.Put(nil, nil) })},
+		{"events for itself without end", "still makes events", func(env *sdk.Env, ev *sdk.Event) {
 			if ev.Kind == sdk.EvPosted || ev.Kind == sdk.EvStart {
 				env.Post(1, nil)
 			}
@@ -108,7 +108,7 @@ func TestHarnessFindsBreaches(t *testing.T) {
 // TestHarnessTimers: virtual time, order, replacement and cancelling.
 func TestHarnessTimers(t *testing.T) {
 	var fired []string
-	h := sdktest.NewHarness(t, script(func(env *sdk.Env, ev sdk.Event) {
+	h := sdktest.NewHarness(t, script(func(env *sdk.Env, ev *sdk.Event) {
 		switch ev.Kind {
 		case sdk.EvStart:
 			env.After(1, 30*time.Millisecond)
@@ -141,7 +141,7 @@ func TestHarnessTimers(t *testing.T) {
 // TestHarnessOpened: streams that the module opens, and Commit, Post and Work.
 func TestHarnessOpened(t *testing.T) {
 	var seen []string
-	h := sdktest.NewHarness(t, script(func(env *sdk.Env, ev sdk.Event) {
+	h := sdktest.NewHarness(t, script(func(env *sdk.Env, ev *sdk.Event) {
 		switch ev.Kind {
 		case sdk.EvPeerUp:
 			env.Write(env.OpenPeer(ev.Peer, ev.ID, sdk.Open{Method: "hello"}), []byte("hi"), true)
@@ -174,7 +174,7 @@ func TestHarnessOpened(t *testing.T) {
 // TestInProcessWipesPayloads: a module that keeps a borrowed payload sees junk.
 func TestInProcessWipesPayloads(t *testing.T) {
 	var kept []byte
-	h := sdktest.NewHarness(t, on(sdk.EvMessage, func(env *sdk.Env, ev sdk.Event) { kept = ev.Payload }))
+	h := sdktest.NewHarness(t, on(sdk.EvMessage, func(env *sdk.Env, ev *sdk.Event) { kept = ev.Payload }))
 	h.Start(sdk.Start{})
 	h.Message(h.PeerUp(sdk.NodeID{1}, 0x1001, sdk.Version{}), []byte("borrowed"))
 	h.Run()

@@ -36,7 +36,7 @@ type odd struct{}
 
 func (odd) Describe() sdk.Descriptor { return sdk.Descriptor{Name: "odd"} }
 
-func (odd) Handle(env *sdk.Env, ev sdk.Event) {
+func (odd) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind != sdk.EvTimer {
 		return
 	}

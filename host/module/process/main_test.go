@@ -62,7 +62,7 @@ func (m testModule) Describe() sdk.Descriptor {
 	return sdk.Descriptor{Name: m.name, Release: "1.0.0", Subprotocols: testSubprotocols}
 }
 
-func (testModule) Handle(env *sdk.Env, ev sdk.Event) {
+func (testModule) Handle(env *sdk.Env, ev *sdk.Event) {
 	if ev.Kind != sdk.EvMessage {
 		return
 	}

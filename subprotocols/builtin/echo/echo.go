@@ -36,11 +36,23 @@ func (m *module) Describe() sdk.Descriptor {
 		Subprotocols: []sdk.Subprotocol{{ID: ID, Version: v, MinPeer: v}}}
 }
 
-func (m *module) Handle(env *sdk.Env, ev sdk.Event) {
-	if ev.Kind == sdk.EvMessage {
+func (m *module) Handle(env *sdk.Env, ev *sdk.Event) {
+	switch ev.Kind {
+	case sdk.EvMessage:
 		env.Send(ev.Peer, ev.ID, sdk.Realtime, ev.Payload)
-		return
+	case sdk.EvFlush:
+		if m.draining || len(m.ready) > 0 {
+			m.drain(env)
+		}
+	case sdk.EvDrain:
+		m.draining = true
+	default:
+		m.stream(env, ev)
 	}
+}
+
+// stream takes what happens to a stream.
+func (m *module) stream(env *sdk.Env, ev *sdk.Event) {
 	s := m.streams[ev.Ref]
 	switch {
 	case ev.Kind == sdk.EvStreamOpen:
@@ -59,10 +71,6 @@ func (m *module) Handle(env *sdk.Env, ev sdk.Event) {
 		}
 	case ev.Kind == sdk.EvStreamReset && s != nil:
 		m.end(s)
-	case ev.Kind == sdk.EvDrain:
-		m.draining = true
-	case ev.Kind == sdk.EvFlush:
-		m.drain(env)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nethost/sdk"
+	"nethost/sdk/abi"
 	"nethost/sdk/sdktest"
 	"nethost/subprotocols/builtin/echo"
 )
@@ -86,23 +87,25 @@ func TestBudget(t *testing.T) {
 
 // TestNoAllocations: messages and streams cost nothing once warm.
 func TestNoAllocations(t *testing.T) {
-	m, env := echo.New(), sdk.NewEnv(discard{})
+	var out abi.Writer
+	m, env := echo.New(), sdk.NewEnv(out.Records())
 	payload := make([]byte, 1000)
-	m.Handle(env, sdk.Event{Kind: sdk.EvStreamOpen, Ref: 2, Arg: 1 << 40})
-	m.Handle(env, sdk.Event{Kind: sdk.EvStreamOpen, Ref: 4, Arg: 10})
+	handle := func(ev sdk.Event) { m.Handle(env, &ev) }
+	out.ResetEffects(1)
+	handle(sdk.Event{Kind: sdk.EvStreamOpen, Ref: 2, Arg: 1 << 40})
+	handle(sdk.Event{Kind: sdk.EvStreamOpen, Ref: 4, Arg: 10})
+	events := []sdk.Event{{Kind: sdk.EvMessage, Peer: 1, ID: echo.ID, Payload: payload},
+		{Kind: sdk.EvStreamData, Ref: 2, Payload: payload}, {Kind: sdk.EvStreamData, Ref: 4, Payload: payload},
+		{Kind: sdk.EvStreamCredit, Ref: 4, Arg: 1000}, {Kind: sdk.EvFlush}}
 	if n := testing.AllocsPerRun(1000, func() {
-		m.Handle(env, sdk.Event{Kind: sdk.EvMessage, Peer: 1, ID: echo.ID, Payload: payload})
-		m.Handle(env, sdk.Event{Kind: sdk.EvStreamData, Ref: 2, Payload: payload})
-		m.Handle(env, sdk.Event{Kind: sdk.EvStreamData, Ref: 4, Payload: payload})
-		m.Handle(env, sdk.Event{Kind: sdk.EvStreamCredit, Ref: 4, Arg: 1000})
-		m.Handle(env, sdk.Event{Kind: sdk.EvFlush})
+		out.ResetEffects(1)
+		for i := range events {
+			m.Handle(env, &events[i])
+		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	if out.Err() != nil || out.Len() < 4 {
+		t.Errorf("%d effects, %v", out.Len(), out.Err())
+	}
 }
-
-type discard struct{}
-
-func (discard) Emit(sdk.Effect) {}
-
-func (discard) EmitRef(*sdk.Effect) {}

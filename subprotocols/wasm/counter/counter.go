@@ -39,7 +39,7 @@ func (c *Counter) Describe() sdk.Descriptor {
 }
 
 // Handle implements sdk.Module.
-func (c *Counter) Handle(env *sdk.Env, ev sdk.Event) {
+func (c *Counter) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvState:
 		c.restore(env, ev.Payload)
@@ -80,7 +80,7 @@ func (c *Counter) restore(env *sdk.Env, entry []byte) {
 	}
 }
 
-func (c *Counter) open(env *sdk.Env, ev sdk.Event) {
+func (c *Counter) open(env *sdk.Env, ev *sdk.Event) {
 	o, err := sdk.ParseOpen(ev.Payload)
 	if err != nil {
 		env.Reset(ev.Ref, sdk.InvalidArgument, "malformed open")
@@ -97,7 +97,7 @@ func (c *Counter) open(env *sdk.Env, ev sdk.Event) {
 	c.calls[ev.Ref] = &call{method: o.Method}
 }
 
-func (c *Counter) data(env *sdk.Env, ev sdk.Event) {
+func (c *Counter) data(env *sdk.Env, ev *sdk.Event) {
 	k := c.calls[ev.Ref]
 	if k == nil {
 		return

@@ -14,7 +14,7 @@ func (spin) Describe() sdk.Descriptor {
 	return sdk.Descriptor{Name: "spin", Release: "1.0.0", Subprotocols: []sdk.Subprotocol{{ID: 0x1600, Version: v, MinPeer: v}}}
 }
 
-func (spin) Handle(env *sdk.Env, ev sdk.Event) {
+func (spin) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch {
 	case ev.Kind == sdk.EvDrain:
 		env.Drained()
