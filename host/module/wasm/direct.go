@@ -95,8 +95,15 @@ func (f *meter) table(at, end int) {
 		return
 	}
 	f.patches = append(f.patches, patch{kind: patchTable, at: at, end: end, arg: uint32(len(f.ctls) - 1)})
+	if d.head != 0 {
+		f.foldInto = 1 // only straight code stands before the loop
+	}
 	// Only these are targets, whatever the labels of the instruction say.
 	f.in.labels = f.in.labels[:0]
+	if len(d.back) == 0 && d.place(0).index == len(f.ctls)-1 {
+		f.dead = false // it just goes on behind the innermost block
+		return
+	}
 	for _, v := range append(d.back, 0) {
 		f.in.labels = append(f.in.labels, uint32(len(f.ctls)-1-d.place(v).index))
 	}
