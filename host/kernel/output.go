@@ -10,8 +10,8 @@ import (
 // chunkSize is how many packets lie side by side, in bytes: a whole train.
 const chunkSize = 64 << 10
 
-// maxChunks is how many stay for the next Step.
-const maxChunks = 16
+// chunkPeriod is after how many Steps chunks are given up that none of them used.
+const chunkPeriod = 256
 
 // Output is what the node wants done after a Step, in the order of each slice.
 // The caller keeps one and hands it to every Step.
@@ -24,6 +24,9 @@ type Output struct {
 
 	chunks [][]byte // packets, side by side; reused
 	chunk  int      // the one being filled
+	used   int      // chunks used in this Step, and the most of this period
+	most   int
+	resets uint
 	arena  []byte   // payloads of events
 }
 
@@ -86,10 +89,13 @@ func (o *Output) reset() {
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
 	o.Jobs, o.Trace, o.chunk = o.Jobs[:0], o.Trace[:0], 0
-	if len(o.chunks) > maxChunks { // one burst must not keep its memory for ever
-		clear(o.chunks[maxChunks:])
-		o.chunks = o.chunks[:maxChunks]
+	o.most = max(o.most, o.used)
+	if o.resets++; o.resets%chunkPeriod == 0 { // one burst must not keep its memory for ever
+		keep := min(o.most, len(o.chunks))
+		clear(o.chunks[keep:])
+		o.chunks, o.most = o.chunks[:keep], 0
 	}
+	o.used = 0
 	if len(o.chunks) > 0 {
 		o.chunks[0] = o.chunks[0][:0]
 	}
@@ -106,6 +112,7 @@ func (o *Output) packet(size int) []byte {
 		if o.chunk == len(o.chunks) {
 			o.chunks = append(o.chunks, make([]byte, 0, max(chunkSize, size)))
 		}
+		o.used = o.chunk + 1
 		if b := o.chunks[o.chunk]; cap(b)-len(b) >= size {
 			return b[len(b):len(b):cap(b)]
 		}

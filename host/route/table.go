@@ -123,9 +123,16 @@ func (t *Table) Pending() bool { return len(t.out) > 0 || len(t.changes) > 0 || 
 // the next call.
 func (t *Table) Out() []Send {
 	out := t.out
+	clear(t.sent) // a burst must not keep its payloads for ever
+	if cap(t.sent) > keepSends {
+		t.sent = nil
+	}
 	t.out, t.sent, t.spoken = t.sent[:0], out, 0
 	return out
 }
+
+// keepSends is how many messages the next burst finds room for.
+const keepSends = 256
 
 // Changes gives the destinations whose next hop changed since the last call.
 func (t *Table) Changes() []wire.RID {
