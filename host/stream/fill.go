@@ -218,7 +218,9 @@ func (m *Mux) Sent(gen uint32, counter uint64, size int, now time.Duration) {
 		m.pace.spend(size)
 	}
 	m.probes = max(m.probes-1, 0)
-	m.probeAt, m.busyAt = now, now
-	m.fat = m.fat || cur.counted
+	m.probeAt = now
+	if cur.counted { // a ping now and then is no work
+		m.busyAt, m.fat = now, true
+	}
 	m.log.add(g, &p)
 }

@@ -279,7 +279,9 @@ func (m *Mux) Control(payload []byte) bool {
 	if len(payload) == 0 || len(payload) > MaxControl {
 		return false
 	}
-	m.fat = m.fat || len(payload) > 64
+	if len(payload) > 64 {
+		m.busyAt, m.fat = m.now, true
+	}
 	return m.control.push(coreID, 0, payload, 0)
 }
 
