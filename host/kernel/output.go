@@ -27,7 +27,7 @@ type Output struct {
 	used   int      // chunks used in this Step, and the most of this period
 	most   int
 	resets uint
-	arena  []byte   // payloads of events
+	arena  []byte // payloads of events
 }
 
 // Delivery is an event for the module in a slot.

@@ -250,7 +250,7 @@ func (t *Table) advertiseTo(o *origin, nb *neighbor) {
 	w := b.wave
 	w.Metric, w.Hops, w.MTU = b.total(), b.hops, b.mtu()
 	o.advertised, o.retract = true, 0
-	t.send(nb, wire.AppendWave(nil, w))
+	t.send(nb, t.encoded(w))
 }
 
 // retractTo tells one neighbour that we have no route.

@@ -81,8 +81,12 @@ type Table struct {
 	sent     []Send // the slice given out last
 	changes  []wire.RID
 	told     []wire.RID
-	spoken   int // origins whose loss was spoken of since the last Out
-	turn     int // of origins: who is repeated next
+	spoken   int      // origins whose loss was spoken of since the last Out
+	turn     int      // of origins: who is repeated next
+	last     struct { // what encoded made last
+		wave    wire.Wave
+		payload []byte
+	}
 }
 
 // Send is a core message for a neighbour.
@@ -298,6 +302,15 @@ func (t *Table) find(n Neighbor) *neighbor {
 		return nil
 	}
 	return t.nbrs[i]
+}
+
+// encoded gives the bytes of a wave. Most go to every neighbour alike: they share
+// them.
+func (t *Table) encoded(w wire.Wave) []byte {
+	if t.last.payload == nil || t.last.wave != w {
+		t.last.wave, t.last.payload = w, wire.AppendWave(nil, w)
+	}
+	return t.last.payload
 }
 
 func (t *Table) send(nb *neighbor, payload []byte) {

@@ -69,7 +69,7 @@ func (t *Table) sendOwn(nb *neighbor) {
 	if t.own.signed {
 		w := t.own.wave
 		w.MTU = ownMTU
-		t.send(nb, wire.AppendWave(nil, w))
+		t.send(nb, t.encoded(w))
 	}
 }
 
