@@ -56,6 +56,9 @@ type Stream struct {
 	closed bool   // our side has ended
 	err    *StreamError
 	unread uint64 // consumed and not yet given back as credit
+
+	leading bool // the application reads the link
+	waiting bool // ... or waits to be woken
 }
 
 var _ io.ReadWriteCloser = (*Stream)(nil)
@@ -103,6 +106,7 @@ func (h *Host) Open(ctx context.Context, t Target) (*Stream, error) {
 // nothing more is there to read: a caller that asks and waits for the answer costs
 // the kernel one step, not two.
 func (s *Stream) Read(p []byte) (int, error) {
+	var dead error // of the link: whoever closed it tells us why
 	s.mu.Lock()
 	for s.off == len(s.buf) && !s.fin && s.err == nil {
 		if give := s.takeUnread(); give > 0 {
@@ -111,7 +115,15 @@ func (s *Stream) Read(p []byte) (int, error) {
 			s.mu.Lock()
 			continue
 		}
+		if dead == nil {
+			var led bool
+			if led, dead = s.lead(); led {
+				continue
+			}
+		}
+		s.waiting = true
 		s.cond.Wait()
+		s.waiting = false
 	}
 	n := copy(p, s.buf[s.off:])
 	s.off += n
@@ -228,6 +240,9 @@ func (s *Stream) fail(code sdk.Code, text string) {
 		s.err = &StreamError{code, text}
 	}
 	s.closed = true
+	if s.leading {
+		s.h.reader.poke.Interrupt()
+	}
 	s.cond.Broadcast()
 }
 
@@ -240,6 +255,9 @@ func (h *Host) appEvent(ev *kernel.AppEvent) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.leading && h.by != s {
+		h.reader.poke.Interrupt() // it waits for the link, and something came another way
+	}
 	switch ev.Kind {
 	case kernel.AppOpened:
 		s.opened, s.credit = true, s.credit+ev.N
@@ -249,6 +267,7 @@ func (h *Host) appEvent(ev *kernel.AppEvent) {
 		}
 		s.buf = append(s.buf, ev.Data...)
 		s.fin = ev.FIN
+		h.reader.served = h.reader.served || s.waiting || s.leading
 	case kernel.AppCredit:
 		s.credit += ev.N
 	case kernel.AppReset:

@@ -21,6 +21,25 @@ import (
 // node runs a host with echo over real UDP until the test ends.
 func node(b testing.TB, name string, peers ...host.PeerAddr) (*host.Host, host.PeerAddr) {
 	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	h, ended, addr := nodeAt(b, ctx, name, peers)
+	b.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	return h, addr
+}
+
+// nodeIn runs one until ctx ends; ended gives what Run returned.
+func nodeIn(b testing.TB, ctx context.Context, name string, peers ...host.PeerAddr) (h *host.Host, ended <-chan error) {
+	h, ended, _ = nodeAt(b, ctx, name, peers)
+	return h, ended
+}
+
+func nodeAt(b testing.TB, ctx context.Context, name string, peers []host.PeerAddr) (*host.Host, <-chan error, host.PeerAddr) {
+	b.Helper()
 	l, err := link.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), link.UDPOptions{})
 	if err != nil {
 		b.Fatal(err)
@@ -32,16 +51,9 @@ func node(b testing.TB, name string, peers ...host.PeerAddr) (*host.Host, host.P
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	b.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	})
-	return h, host.PeerAddr{Addr: l.LocalAddr(), Node: h.Self()}
+	return h, done, host.PeerAddr{Addr: l.LocalAddr(), Node: h.Self()}
 }
 
 // transfer streams b.N pieces of 64 KiB to an echo and back.

@@ -6,3 +6,6 @@ func (s *Stream) Buffered() int {
 	defer s.mu.Unlock()
 	return cap(s.buf)
 }
+
+// Turns is how often applications have read the link themselves.
+func (h *Host) Turns() uint64 { return h.reader.turns.Load() }

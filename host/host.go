@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"runtime"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ type Host struct {
 	mods   *module.Manager
 	jobs   chan *kernel.Job
 	outbox *outbox
+	reader *reader
 
 	mu    sync.Mutex // guards everything below
 	k     *kernel.Kernel
@@ -33,7 +33,8 @@ type Host struct {
 	armed time.Duration // when the timer fires
 	table *registry.Table
 	apps  map[uint64]*Stream
-	next  uint64 // last application stream number
+	by    *Stream // whose application runs the step under way
+	next  uint64  // last application stream number
 	watch map[chan kernel.Trace]struct{}
 	warns warnLimit
 	down  bool
@@ -41,10 +42,6 @@ type Host struct {
 
 // ErrClosed is returned by calls on a host that has ended.
 var ErrClosed = errors.New("host: closed")
-
-// readTrains is how many trains one read of the link may bring: the link knows how
-// many are good for it.
-const readTrains = 64
 
 // New makes a node. Nothing runs before Run.
 func New(cfg Config) (*Host, error) {
@@ -55,7 +52,7 @@ func New(cfg Config) (*Host, error) {
 	if _, err := io.ReadFull(cfg.Entropy, seed[:]); err != nil {
 		return nil, errors.Join(errors.New("host: entropy source failed"), err)
 	}
-	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
+	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), reader: newReader(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
 		apps: map[uint64]*Stream{}, watch: map[chan kernel.Trace]struct{}{}, armed: never}
 	var names []string
 	for _, s := range cfg.Modules {
@@ -137,25 +134,6 @@ func (h *Host) close() {
 	}
 	h.mu.Unlock()
 	h.cfg.Link.Close()
-}
-
-// read feeds the kernel with datagrams until the link ends.
-func (h *Host) read() error {
-	trains := make([]link.Train, readTrains)
-	for {
-		n, err := h.cfg.Link.Read(trains)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return err
-		}
-		h.mu.Lock()
-		h.in = kernel.Input{Kind: kernel.InTrains, Trains: trains[:n]}
-		h.stepLocked()
-		h.mu.Unlock()
-		h.mods.RunInline()
-	}
 }
 
 // work runs jobs off the lock.

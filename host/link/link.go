@@ -38,6 +38,13 @@ type Backpressure interface {
 	TryWrite(trains, unsent []Train) ([]Train, error)
 }
 
+// Interrupter is implemented by links whose Read can be called back.
+type Interrupter interface {
+	// Interrupt makes the Read under way, or the next one, return with 0 trains and
+	// no error.
+	Interrupt()
+}
+
 // Stats are what a link can tell of itself.
 type Stats struct {
 	// Mode is how datagrams pass the system: "gso" in trains, "mmsg" many a

@@ -38,6 +38,8 @@ type UDP struct {
 	batch  batch
 	counts counts
 
+	interrupted atomic.Bool
+
 	mu      sync.Mutex // guards the error queue and pending
 	pending []Rejection
 	scratch []byte // receives quotes; nil where the system has no error queue
@@ -49,6 +51,7 @@ var (
 	_ StatsSource = (*UDP)(nil)
 
 	_ Backpressure = (*UDP)(nil)
+	_ Interrupter  = (*UDP)(nil)
 )
 
 // counts are the numbers behind Stats.
@@ -119,6 +122,12 @@ func (u *UDP) Close() error {
 	return nil
 }
 
+// Interrupt implements Interrupter.
+func (u *UDP) Interrupt() {
+	u.interrupted.Store(true)
+	u.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
 // Stats implements StatsSource.
 func (u *UDP) Stats() Stats {
 	s := Stats{Mode: "plain", Overflows: u.counts.overflows.Load(), ReadCalls: u.counts.readCalls.Load(),
@@ -145,6 +154,11 @@ func (u *UDP) Read(trains []Train) (int, error) {
 			// A writer woke us. The deadline goes first: what a writer adds
 			// after this line wakes us again.
 			u.conn.SetReadDeadline(time.Time{})
+			if u.interrupted.Swap(false) {
+				u.drain()
+				u.deliver()
+				return 0, nil
+			}
 		case !isPending(err):
 			if strikes++; strikes > maxStrikes {
 				return 0, fmt.Errorf("link: reading udp %s: %w", u.local, err)
