@@ -23,6 +23,10 @@ func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
 		k.drop(DropHandshake)
 		return
 	}
+	if k.admit.Seen(&env) {
+		k.drop(DropHandshakeSeen)
+		return
+	}
 	l := k.admit.Check(b, &env)
 	if l == nil {
 		k.drop(DropMac1)

@@ -110,6 +110,16 @@ func NewAdmission(l *Local, random func([]byte)) *Admission {
 	return a
 }
 
+// Seen reports whether e is a first message whose ephemeral key is remembered. It
+// costs less than a mac, and such a message is dropped whatever its mac is (S2.6).
+func (a *Admission) Seen(e *wire.Envelope) bool {
+	if e.Kind != wire.KindM1 || len(e.Noise) < 8 {
+		return false
+	}
+	_, ok := a.seen[binary.LittleEndian.Uint64(e.Noise)]
+	return ok
+}
+
 // Check finds the key that an envelope is under (S2.2); nil when mac1 is wrong
 // under all of ours. e is what env parses to. It is the first thing to ask, keeps no
 // state and allocates nothing.
