@@ -48,6 +48,9 @@ type Config struct {
 	State func(name string) module.State
 	// NoRelay refuses to forward for others. Default false.
 	NoRelay bool
+	// Memory bounds what the node holds whatever arrives, in bytes; half of it is
+	// for streams. Default 256 MiB, at least 16 MiB.
+	Memory int
 	// MaxMTU is the largest UDP payload looked for on each link, in bytes, 1200 to
 	// 65507. Default 8972: an IPv4 packet of 9000 bytes.
 	MaxMTU int
@@ -77,6 +80,12 @@ func (c *Config) fill() error {
 	}
 	if c.Incarnation == 0 {
 		faults = append(faults, errors.New("host: Config.Incarnation must be at least 1"))
+	}
+	switch {
+	case c.Memory == 0:
+		c.Memory = 256 << 20
+	case c.Memory < 16<<20:
+		faults = append(faults, errors.New("host: Config.Memory must be at least 16 MiB"))
 	}
 	if c.MaxMTU == 0 {
 		c.MaxMTU = 8972

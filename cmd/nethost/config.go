@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nethost/host"
+	"nethost/host/impair"
 	"nethost/host/module"
 	"nethost/sdk"
 	"nethost/subprotocols/builtin"
@@ -39,6 +40,7 @@ type Config struct {
 	DeadAfter      time.Duration
 	GSO            string // link.gso
 	MaxMTU         int    // link.max_mtu
+	Memory         int    // memory.max, bytes
 	LogLevel       string
 	LogFormat      string
 	Unsigned       bool     // modules.unsigned = "allow"
@@ -56,7 +58,7 @@ func defaults() map[string]any {
 	}
 	return map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
-		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto", "link.max_mtu": 8972,
+		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
 }
@@ -153,6 +155,9 @@ func (l *layers) decode() *Config {
 	}
 	if c.MaxMTU, err = strconv.Atoi(k.String("link.max_mtu")); err != nil || c.MaxMTU < 1200 || c.MaxMTU > 65507 {
 		l.fault("link.max_mtu", "link.max_mtu = %v: want a number of bytes from 1200 to 65507", k.Get("link.max_mtu"))
+	}
+	if c.Memory, err = impair.ParseSize(k.String("memory.max")); err != nil || c.Memory < 16<<20 {
+		l.fault("memory.max", "memory.max = %q: want a size of at least 16MiB", k.String("memory.max"))
 	}
 	if _, err := netip.ParseAddrPort(c.Listen); err != nil {
 		l.fault("listen", "listen = %q: want an address and port such as 0.0.0.0:7700 or [::]:7700", c.Listen)

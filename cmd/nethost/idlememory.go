@@ -16,7 +16,10 @@ const (
 // returnIdleMemory gives memory back that a burst has left behind. Go collects when
 // the heap grows: a node that fell quiet after a thousand handshakes would hold
 // their garbage for minutes.
-func returnIdleMemory(ctx context.Context) {
+func returnIdleMemory(ctx context.Context, limit int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit) // near it, collecting is worth any price
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // the packet path allocates nothing: collecting is rare and cheap
 	}

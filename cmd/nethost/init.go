@@ -40,6 +40,9 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # gso = "auto"                # trains of datagrams in one piece: auto, on, off
 # max_mtu = 8972              # largest UDP payload looked for on each link; 1200: none
 
+# [memory]
+# max = "256MiB"              # what the node holds at most; half of it is for streams
+
 # [liveness]
 # dead = "150ms"              # silence after which a neighbour is given up
 

@@ -93,7 +93,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	}
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
-	go returnIdleMemory(ctx)
+	go returnIdleMemory(ctx, int64(c.Memory))
 	if err := h.Run(ctx); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Log: log,
+	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
 		Carriers: map[module.Kind]module.Carrier{
 			module.Builtin: inproc.New(builtin.All()),
 			module.Wasm:    guests,

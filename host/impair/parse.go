@@ -31,12 +31,15 @@ func ParseRate(s string) (uint64, error) {
 	return uint64(v), nil
 }
 
+// maxSize is more than any machine of today has.
+const maxSize = 1 << 50
+
 // ParseSize reads a number of bytes: "256KiB", "1.5MB", "4096". The units B, kB,
 // MB and GB are powers of 1000, KiB, MiB and GiB of 1024, in any case.
 func ParseSize(s string) (int, error) {
 	v, ok := parseUnits(s, []unit{{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"b", 1}})
-	if !ok || v > MaxQueue {
-		return 0, fmt.Errorf("%q: want bytes, such as 256KiB, up to %dGiB", s, MaxQueue>>30)
+	if !ok || v > maxSize {
+		return 0, fmt.Errorf("%q: want bytes, such as 256KiB, up to %dGiB", s, maxSize>>30)
 	}
 	return int(v), nil
 }
@@ -68,7 +71,9 @@ func (c *Config) SetKey(key, value string) (err error) {
 	case "rate":
 		c.Rate, err = ParseRate(value)
 	case "queue":
-		c.Queue, err = ParseSize(value)
+		if c.Queue, err = ParseSize(value); err == nil && c.Queue > MaxQueue {
+			err = fmt.Errorf("%q: want at most %dGiB", value, MaxQueue>>30)
+		}
 	case "delay":
 		c.Delay, err = time.ParseDuration(value)
 	case "jitter":

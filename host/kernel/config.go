@@ -40,6 +40,9 @@ type Config struct {
 	// MaxMTU is the largest that is looked for on each link (host/pmtu). Default
 	// MTU: none is looked for.
 	MaxMTU int
+	// Memory bounds what the streams of all peers hold together, in bytes. Default
+	// 128 MiB.
+	Memory int
 	// DeadAfter is the silence after which a neighbour is declared dead while
 	// probes stay unanswered. Default 150 ms.
 	DeadAfter time.Duration
@@ -98,6 +101,9 @@ func (c *Config) fill() error {
 		c.MTU = DefaultMTU
 	case c.MTU < DefaultMTU:
 		return errors.New("kernel: Config.MTU must be at least 1200 bytes")
+	}
+	if c.Memory == 0 {
+		c.Memory = 128 << 20
 	}
 	if c.DeadAfter == 0 {
 		c.DeadAfter = DefaultDeadAfter

@@ -49,6 +49,7 @@ type Kernel struct {
 	busy   bool // Input.Busy
 
 	fragments stream.Buffers // of all peers
+	memory    stream.Memory  // likewise
 	counters  Counters
 }
 
@@ -68,6 +69,7 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 		return nil, err
 	}
 	k.local, k.admit = local, session.NewAdmission(local, k.random)
+	k.memory.Max = cfg.Memory
 	k.waves.fire = func(now time.Duration) { k.table.OnTimer(now) }
 	k.setTable(cfg.Table)
 	return k, nil

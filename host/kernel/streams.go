@@ -166,7 +166,11 @@ func (k *Kernel) write(pi *pipe, side int, b []byte, fin bool) {
 	switch to := &pi.end[1-side]; to.kind {
 	case endPeer:
 		if r := to.peer.mux.Write(to.sid, b, fin); r != stream.OK {
-			k.breakBoth(pi, sdk.Internal, "stream layer refused the bytes: "+r.String())
+			code := sdk.Internal
+			if r == stream.NoBuffer {
+				code = sdk.Overloaded
+			}
+			k.breakBoth(pi, code, "stream layer refused the bytes: "+r.String())
 			return
 		}
 		k.touch(to.peer)

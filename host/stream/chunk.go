@@ -3,6 +3,7 @@ package stream
 import (
 	"math/bits"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -26,6 +27,37 @@ type pool struct {
 	free, retired, lent []*chunk
 	lentAt              time.Duration
 	used                int // chunks held by streams
+	made                int // chunks there are, with those that wait for reuse
+	all                 *Memory
+}
+
+// Memory bounds what the streams of several Muxes hold together. It belongs to one
+// goroutine, as they do.
+type Memory struct {
+	// Max is the bound, in bytes. 0: none but that of each Mux.
+	Max  int
+	made int // chunks
+}
+
+// Held is what streams hold now, in bytes, with what waits for reuse.
+func (m *Memory) Held() int { return m.made * int(unsafe.Sizeof(chunk{})) }
+
+// lacks reports whether there is no room for so many chunks more in streams: under
+// the pool's own bound of bytes, or all pools'.
+func (p *pool) lacks(more uint64, limit int) bool {
+	if (p.used+int(more))*chunkSize > limit {
+		return true
+	}
+	fresh := int(more) - len(p.free)
+	return p.all != nil && p.all.Max > 0 && fresh > 0 && p.all.Held()+fresh*int(unsafe.Sizeof(chunk{})) > p.all.Max
+}
+
+// count notes that chunks were made, or given to the garbage collector.
+func (p *pool) count(n int) {
+	p.made += n
+	if p.all != nil {
+		p.all.made += n
+	}
 }
 
 func (p *pool) get() *chunk {
@@ -36,6 +68,7 @@ func (p *pool) get() *chunk {
 		c.marks = [chunkSize / 64]uint64{}
 		return c
 	}
+	p.count(1)
 	return new(chunk)
 }
 
@@ -47,6 +80,8 @@ func (p *pool) put(c *chunk) {
 func (p *pool) keep(c *chunk) {
 	if len(p.free) < poolChunks {
 		p.free = append(p.free, c)
+	} else {
+		p.count(-1)
 	}
 }
 

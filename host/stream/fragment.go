@@ -100,4 +100,6 @@ func (m *Mux) Close() {
 	if m.parts != nil {
 		m.parts.Clear()
 	}
+	m.sendPool.count(-m.sendPool.made)
+	m.recvPool.count(-m.recvPool.made)
 }

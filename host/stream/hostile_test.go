@@ -69,6 +69,66 @@ func TestGapsForever(t *testing.T) {
 	}
 }
 
+// TestSharedMemory: S7.5. Peers that all leave holes are bounded together, and what
+// one gives back others may have.
+func TestSharedMemory(t *testing.T) {
+	all := &Memory{Max: 1 << 20}
+	var muxes []*Mux
+	for range 20 {
+		muxes = append(muxes, New(Config{Memory: all}))
+	}
+	hoard := func(m *Mux) (kept int) {
+		for i := range uint64(100) {
+			for off := uint64(1); off < 5; off++ {
+				if !m.OnFrame(frame(2*i+1, off*3000, 1000, false), 0) {
+					t.Fatal("violation")
+				}
+			}
+			m.Events()
+			if all.Held() > all.Max {
+				t.Fatalf("%d bytes are held", all.Held())
+			}
+		}
+		return m.recvPool.used
+	}
+	for _, m := range muxes {
+		hoard(m)
+	}
+	if all.Held() < all.Max*9/10 || muxes[19].recvPool.used != 0 {
+		t.Errorf("%d bytes are held, %d chunks by the last", all.Held(), muxes[19].recvPool.used)
+	}
+	for _, m := range muxes[:10] {
+		m.Close()
+	}
+	fresh := New(Config{Memory: all})
+	if hoard(fresh) == 0 {
+		t.Error("what was given back is lost")
+	}
+	for _, m := range append(muxes[10:], fresh) {
+		m.Close()
+	}
+	if all.Held() != 0 {
+		t.Errorf("%d bytes are held by nobody", all.Held())
+	}
+	// What is written here counts as well.
+	m := New(Config{Odd: true, Memory: all})
+	refused := false
+	for range 1000 {
+		sid, _ := m.Open(testID, 0, sdk.Bulk)
+		if r := m.Write(sid, make([]byte, 8000), false); r == NoBuffer {
+			refused = true
+		} else if r != OK {
+			t.Fatal(r)
+		}
+		if all.Held() > all.Max {
+			t.Fatalf("%d bytes are held", all.Held())
+		}
+	}
+	if !refused {
+		t.Error("8 MB were written into one")
+	}
+}
+
 // TestNoMoreIDs: S2.1. Ids run out once, and are not used again.
 func TestNoMoreIDs(t *testing.T) {
 	m := New(Config{Odd: true})

@@ -60,6 +60,8 @@ type Config struct {
 	Sojourn time.Duration
 	// Fates has the Mux tell what became of each packet: see Mux.Fates.
 	Fates bool
+	// Memory bounds the streams of all Muxes that share it. nil: only Buffer does.
+	Memory *Memory
 }
 
 // Result tells what became of a write or a message.
@@ -168,6 +170,7 @@ func New(cfg Config) *Mux {
 	for i := range m.messages {
 		m.messages[i] = queue{maxN: messageQueue, maxB: messageBytes}
 	}
+	m.sendPool.all, m.recvPool.all = cfg.Memory, cfg.Memory
 	if cfg.Odd {
 		m.nextLocal, m.peer.first = 1, 2
 	}
@@ -197,7 +200,7 @@ func (m *Mux) Write(sid uint64, b []byte, fin bool) Result {
 		return NotOpen
 	case uint64(len(b)) > s.told-s.send.end:
 		return OverCredit
-	case (m.sendPool.used+s.send.missing(s.send.end, uint64(len(b))))*chunkSize > m.cfg.Buffer:
+	case m.sendPool.lacks(uint64(s.send.missing(s.send.end, uint64(len(b)))), m.cfg.Buffer):
 		return NoBuffer
 	}
 	s.send.write(b, &m.sendPool)

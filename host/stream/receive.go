@@ -101,7 +101,7 @@ func (m *Mux) deliver(s *stream, off uint64, b []byte) {
 		}
 	}
 	if end > r.next && len(b) > 0 {
-		if (m.recvPool.used+r.missing(off, uint64(len(b))))*chunkSize > m.cfg.Buffer {
+		if m.recvPool.lacks(uint64(r.missing(off, uint64(len(b)))), m.cfg.Buffer) {
 			m.overloaded(s)
 			return
 		}

@@ -44,7 +44,10 @@ func (m *Mux) trim() {
 
 // trim lets go of the spare chunks, those that events alias among them: they are
 // not used again.
-func (p *pool) trim() { p.free, p.retired, p.lent = nil, nil, nil }
+func (p *pool) trim() {
+	p.count(-len(p.free) - len(p.retired) - len(p.lent))
+	p.free, p.retired, p.lent = nil, nil, nil
+}
 
 // trim frees the slabs of a log that holds no packet. Lost pieces of streams are
 // items too, so those stay while there are any.
