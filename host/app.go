@@ -208,7 +208,7 @@ func (s *Stream) CloseWrite() error {
 
 func (s *Stream) write(b []byte, fin bool, credit uint64) {
 	s.h.mu.Lock()
-	s.h.in = kernel.Input{Kind: kernel.InAppWrite, App: s.id, Data: b, FIN: fin, N: credit}
+	s.h.in = kernel.Input{Kind: kernel.InAppWrite, App: s.id, Data: b, FIN: fin, N: credit, Lazy: true}
 	s.h.stepLocked()
 	s.h.mu.Unlock()
 	s.h.mods.RunInline()

@@ -56,8 +56,8 @@ func nodeAt(b testing.TB, ctx context.Context, name string, peers []host.PeerAdd
 	return h, done, host.PeerAddr{Addr: l.LocalAddr(), Node: h.Self()}
 }
 
-// transfer streams b.N pieces of 64 KiB to an echo and back.
-func transfer(b *testing.B, a *host.Host, to sdk.NodeID) {
+// transfer streams b.N pieces to an echo and back.
+func transfer(b *testing.B, a *host.Host, to sdk.NodeID, size int) {
 	s, err := a.Open(context.Background(), host.Target{Node: to, ID: 7})
 	for began := time.Now(); err != nil && time.Since(began) < 5*time.Second; { // the module is still starting
 		runtime.Gosched()
@@ -67,7 +67,7 @@ func transfer(b *testing.B, a *host.Host, to sdk.NodeID) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	piece := make([]byte, 64<<10)
+	piece := make([]byte, size)
 	b.SetBytes(int64(len(piece)))
 	b.ResetTimer()
 	go func() {
@@ -87,17 +87,22 @@ func transfer(b *testing.B, a *host.Host, to sdk.NodeID) {
 func BenchmarkStream(b *testing.B) {
 	b.Run("local", func(b *testing.B) {
 		h, _ := node(b, "a")
-		transfer(b, h, sdk.NodeID{})
+		transfer(b, h, sdk.NodeID{}, 64<<10)
 	})
 	b.Run("direct", func(b *testing.B) {
 		other, addr := node(b, "b")
 		h, _ := node(b, "a", addr)
-		transfer(b, h, other.Self())
+		transfer(b, h, other.Self(), 64<<10)
+	})
+	b.Run("direct, writes of 1 KiB", func(b *testing.B) {
+		other, addr := node(b, "b")
+		h, _ := node(b, "a", addr)
+		transfer(b, h, other.Self(), 1<<10)
 	})
 	b.Run("relayed", func(b *testing.B) {
 		_, relay := node(b, "r")
 		other, _ := node(b, "b", relay)
 		h, _ := node(b, "a", relay)
-		transfer(b, h, other.Self())
+		transfer(b, h, other.Self(), 64<<10)
 	})
 }

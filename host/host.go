@@ -23,6 +23,7 @@ type Host struct {
 	mods   *module.Manager
 	jobs   chan *kernel.Job
 	outbox *outbox
+	push   chan struct{} // holds a token when the kernel has left bytes for the next step
 	reader *reader
 
 	mu    sync.Mutex // guards everything below
@@ -52,7 +53,7 @@ func New(cfg Config) (*Host, error) {
 	if _, err := io.ReadFull(cfg.Entropy, seed[:]); err != nil {
 		return nil, errors.Join(errors.New("host: entropy source failed"), err)
 	}
-	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), reader: newReader(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
+	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), push: make(chan struct{}, 1), reader: newReader(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
 		apps: map[uint64]*Stream{}, watch: map[chan kernel.Trace]struct{}{}, armed: never}
 	var names []string
 	for _, s := range cfg.Modules {
@@ -92,6 +93,7 @@ func (h *Host) Run(ctx context.Context) error {
 		wg.Go(func() { h.work(stop) })
 	}
 	wg.Go(func() { h.write(stop) })
+	wg.Go(func() { h.pushes(stop) })
 	if src, ok := h.cfg.Link.(link.ErrorSource); ok {
 		src.OnRejection(func(r link.Rejection) {
 			h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InLinkError, From: r.To, Datagram: r.Quote} })
@@ -134,6 +136,18 @@ func (h *Host) close() {
 	}
 	h.mu.Unlock()
 	h.cfg.Link.Close()
+}
+
+// pushes steps the kernel when it has left bytes for that (kernel.Output.Lazy).
+func (h *Host) pushes(stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-h.push:
+			h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InTick} })
+		}
+	}
 }
 
 // work runs jobs off the lock.

@@ -42,6 +42,12 @@ func (h *Host) stepLocked() {
 		h.k.Step(now, &h.in, &h.out)
 		h.flush()
 	}
+	if h.out.Lazy {
+		select {
+		case h.push <- struct{}{}:
+		default:
+		}
+	}
 	h.in = kernel.Input{}
 	if next := h.k.NextDeadline(); next < h.armed && h.timer != nil {
 		h.armed = next

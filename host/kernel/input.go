@@ -39,6 +39,7 @@ type Input struct {
 	Datagram []byte
 	From     netip.AddrPort
 	Trains   []wire.Train
+	Lazy     bool // with InAppWrite: what is under way may go first, see Output.Lazy
 	Busy     bool // datagrams wait for the network: relayed ones get the congestion mark
 	Job      *Job
 	Slot     int

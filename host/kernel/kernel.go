@@ -47,6 +47,9 @@ type Kernel struct {
 	jobs   int
 	down   bool
 	busy   bool // Input.Busy
+	held   []*peer
+	// mayHold says that this Step need not send what is written.
+	mayHold bool
 
 	fragments stream.Buffers // of all peers
 	memory    stream.Memory  // likewise
@@ -83,6 +86,9 @@ func (k *Kernel) Self() sdk.NodeID { return k.self }
 func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	out.reset()
 	k.now, k.out, k.busy = now, out, in.Busy
+	if k.mayHold = in.Kind == InAppWrite && in.Lazy; !k.mayHold {
+		k.release()
+	}
 	k.fragments.Recycle() // what the last Output pointed at
 	switch in.Kind {
 	case InTick:
@@ -129,6 +135,9 @@ func (k *Kernel) NextDeadline() time.Duration {
 	if len(k.dirty) > 0 {
 		return k.now
 	}
+	if len(k.held) > 0 {
+		return min(k.now+time.Millisecond, k.timers.next())
+	}
 	return k.timers.next()
 }
 
@@ -148,6 +157,36 @@ func (k *Kernel) settle() {
 		}
 	}
 	k.timers.set(&k.waves, k.table.Deadline())
+}
+
+const (
+	holdFlight = 4        // packets under way, so that an acknowledgement comes soon
+	holdBytes  = 64 << 10 // a train
+)
+
+// written marks a peer that was written to: its packets leave now, or with the next
+// Step when many small writes come one after the other.
+func (k *Kernel) written(p *peer, n int, fin bool) {
+	p.heldBytes += n
+	if !k.mayHold || fin || p.heldBytes >= holdBytes || p.mux.InFlight() < holdFlight {
+		k.touch(p)
+		return
+	}
+	k.out.Lazy = true
+	if !p.held {
+		p.held = true
+		k.held = append(k.held, p)
+	}
+}
+
+// release lets what was held go.
+func (k *Kernel) release() {
+	for i, p := range k.held {
+		p.held = false
+		k.touch(p)
+		k.held[i] = nil
+	}
+	k.held = k.held[:0]
 }
 
 // touch marks a peer whose queues or deadlines changed.

@@ -21,6 +21,10 @@ type Output struct {
 	Apps       []AppEvent
 	Jobs       []*Job
 	Trace      []Trace
+	// Lazy says that bytes were left for the next Step, which ought to come at once,
+	// from another goroutine: while packets of the same peer are under way, many
+	// small writes then leave in few packets, and nobody waited for more.
+	Lazy bool
 
 	chunks [][]byte // packets, side by side; reused
 	chunk  int      // the one being filled
@@ -86,6 +90,7 @@ type Trace struct {
 }
 
 func (o *Output) reset() {
+	o.Lazy = false
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
 	o.Jobs, o.Trace, o.chunk = o.Jobs[:0], o.Trace[:0], 0

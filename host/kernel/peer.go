@@ -23,6 +23,7 @@ type peer struct {
 	handle sdk.Peer       // what modules call it; 0 until agreed
 	gone   bool           // removed from the kernel's maps
 	dirty  bool           // in Kernel.dirty
+	held   bool           // in Kernel.held
 
 	cur         *session.Session // seals
 	old         *session.Session // still opens, until oldUntil
@@ -78,6 +79,7 @@ type peer struct {
 	smallUntil         time.Duration   // that way swallows large packets
 	fateFrom           time.Duration   // packets sent before took another path
 	lastRelay          time.Duration   // a packet of others went through this neighbour
+	heldBytes          int             // written since the last flush
 	packetSize         int             // what the mux was told
 	probes             int             // pings that must go to the neighbour itself
 	costNext           time.Duration

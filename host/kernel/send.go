@@ -39,6 +39,7 @@ func (k *Kernel) flush(p *peer) {
 	if k.drain(p); p.cur == nil { // bytes that waited for their consumer
 		return
 	}
+	p.heldBytes = 0
 	for n := 0; p.mux.WantsSend(k.now); n++ {
 		if n == maxFlush {
 			k.touch(p)

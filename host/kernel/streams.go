@@ -173,7 +173,7 @@ func (k *Kernel) write(pi *pipe, side int, b []byte, fin bool) {
 			k.breakBoth(pi, code, "stream layer refused the bytes: "+r.String())
 			return
 		}
-		k.touch(to.peer)
+		k.written(to.peer, len(b), fin)
 	case endModule:
 		for len(b) > sdk.MaxStreamData {
 			k.out.deliver(to.slot, sdk.Event{Kind: sdk.EvStreamData, Ref: to.ref, Payload: b[:sdk.MaxStreamData]})
