@@ -26,7 +26,8 @@ const benchFor = 400 * time.Millisecond
 
 // benchCore measures the carriers, the kernel and the round trips.
 func benchCore(ctx context.Context, env *benchEnv) error {
-	for _, part := range []func(context.Context, *benchEnv) error{benchCarriers, benchKernel, benchRoundTrips} {
+	trips := func(ctx context.Context, env *benchEnv) error { return benchRoundTrips(ctx, env, 2.5, 1.5) }
+	for _, part := range []func(context.Context, *benchEnv) error{benchCarriers, benchKernel, trips} {
 		if err := part(ctx, env); err != nil {
 			return err
 		}

@@ -25,8 +25,9 @@ import (
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 // benchRoundTrips measures 1 KiB there and back on an open stream, direct and
-// through a relay, against plain UDP over as many hops.
-func benchRoundTrips(ctx context.Context, env *benchEnv) error {
+// through a relay, against plain UDP over as many hops. one and two bound the ratio
+// of the direct ones, in one process and in two.
+func benchRoundTrips(ctx context.Context, env *benchEnv, one, two float64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	network, err := randomNetworkKey()
@@ -60,9 +61,9 @@ func benchRoundTrips(ctx context.Context, env *benchEnv) error {
 		to           sdk.NodeID
 		process      bool
 	}{
-		{"1 KiB round trip, direct, one process", "plain UDP", udp1, 2.5, []host.PeerAddr{b.peer()}, b.Self(), false},
+		{"1 KiB round trip, direct, one process", "plain UDP", udp1, one, []host.PeerAddr{b.peer()}, b.Self(), false},
 		{"1 KiB round trip, through a relay, one process", "plain UDP over two hops", udp2, 2.5, []host.PeerAddr{r.peer()}, b.Self(), false},
-		{"1 KiB round trip, direct, two processes", "plain UDP, two processes", udpX, 1.5, nil, sdk.NodeID{}, true},
+		{"1 KiB round trip, direct, two processes", "plain UDP, two processes", udpX, two, nil, sdk.NodeID{}, true},
 	} {
 		if c.process {
 			far, err := startChild(ctx, env, network)

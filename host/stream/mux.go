@@ -33,8 +33,8 @@ const (
 	InitialWindow = sdk.InitialCredit + sdk.MaxOpen
 
 	messageOverhead = 6 // a frame of a message without its payload
-	messageQueue    = 1024
-	messageBytes    = 256 << 10
+	messageQueue    = 4096
+	messageBytes    = 1 << 20
 	controlQueue    = 256
 	controlBytes    = 64 << 10
 )
