@@ -422,7 +422,7 @@ func TestLateness(t *testing.T) {
 func TestStop(t *testing.T) {
 	for range 20 {
 		server, c := socket(t), socket(t)
-		p, err := New(Config{Listen: loopback, To: addrOf(server), Up: impair.Config{Delay: time.Millisecond, Jitter: 20 * time.Millisecond}})
+		p, err := New(Config{Listen: loopback, To: addrOf(server), Up: impair.Config{Delay: time.Millisecond, Jitter: 5 * time.Second}})
 		if err != nil {
 			t.Fatal(err)
 		}
