@@ -1,8 +1,7 @@
 // Command nethost runs a node of the mesh and talks to one.
 //
 // One file per verb. run.go is the only file of the project that sees every
-// room of the house; config.go and layers.go
-// are the only door to koanf.
+// room of the house; config.go and layers.go are the only door to koanf.
 package main
 
 import (
