@@ -34,7 +34,7 @@ microbench: build ## the project's own measurements
 
 proto: ## regenerate the local API; needs protoc
 	@mkdir -p $(DIST)/tools && $(GO) build -o $(DIST)/tools/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
-	@PATH=$$PATH:$(DIST)/tools protoc -I . --go_out=. --go_opt=paths=source_relative --connect-go_out=. --connect-go_opt=paths=source_relative,package_suffix= sdk/client/nethostv1/nethost.proto
+	@PATH=$$PATH:$(DIST)/tools protoc -I . --go_out=. --go_opt=paths=source_relative --connect-go_out=. --connect-go_opt=paths=source_relative,package_suffix= sdk/client/nethostv1/*.proto
 
 clean:
 	@rm -rf $(DIST)
