@@ -3,14 +3,16 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"nethost"
 	"nethost/host/module"
+	"nethost/host/module/toolchain"
 )
 
 func moduleCommand() *cobra.Command {
@@ -23,20 +25,28 @@ func moduleCommand() *cobra.Command {
 func moduleBuildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build DIR",
-		Short: "build the Go module in DIR into a package: artifact and module.toml with its digest",
-		Long: `Builds the Go program in DIR as its module.toml says (carrier "wasm" with
-GOOS=wasip1, carrier "process" for this machine) and writes a package that can be
-put into a plugin directory: the artifact, and module.toml with its BLAKE3 digest.`,
+		Short: "build the module in DIR into a package: artifact and module.toml with its digest",
+		Long: `Builds the module in DIR and writes a package that can be put into a plugin
+directory: the artifact, and module.toml with its BLAKE3 digest.
+
+The language is told by the files: Go (*.go), C (*.c), Rust (src/lib.rs or one .rs
+file), AssemblyScript (*.ts) or Python (*.py). With carrier "wasm" the result is a
+WebAssembly guest, with carrier "process" (Go, Python) a program for this machine.
+What another toolchain built is packaged with --artifact.
+
+Compilers are looked for on PATH, and first where these variables point: RUSTC,
+CLANG with WASI_SYSROOT, ASC. When none is found, what was tried is listed.`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	out := cmd.Flags().String("out", "", "folder of the package (default DIR/dist)")
 	quiet := cmd.Flags().Bool("quiet", false, "say nothing on success")
+	built := cmd.Flags().String("artifact", "", "package this file instead of building")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if *out == "" {
 			*out = filepath.Join(a[0], "dist")
 		}
-		digest, err := buildPackage(cmd, a[0], *out)
+		digest, err := buildPackage(cmd, a[0], *out, *built)
 		if err != nil {
 			return err
 		}
@@ -51,8 +61,9 @@ put into a plugin directory: the artifact, and module.toml with its BLAKE3 diges
 	return cmd
 }
 
-// buildPackage compiles and writes a package, and gives the artifact's digest.
-func buildPackage(cmd *cobra.Command, src, out string) (string, error) {
+// buildPackage compiles, or takes the artifact that was built already, writes a
+// package, and gives the artifact's digest.
+func buildPackage(cmd *cobra.Command, src, out, built string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(src, module.ManifestName))
 	if err != nil {
 		return "", fmt.Errorf("%w: a module's folder has a module.toml", err)
@@ -61,23 +72,19 @@ func buildPackage(cmd *cobra.Command, src, out string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", filepath.Join(src, module.ManifestName), err)
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", err
-	}
 	artifact, err := filepath.Abs(filepath.Join(out, m.Artifact))
 	if err != nil {
 		return "", err
 	}
-	build := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", artifact}
-	env := append(os.Environ(), "CGO_ENABLED=0")
-	if m.Carrier == module.Wasm {
-		build = append(build, "-buildmode=c-shared")
-		env = append(env, "GOOS=wasip1", "GOARCH=wasm")
+	if built != "" {
+		err = copyArtifact(built, artifact)
+	} else {
+		sdk, _ := fs.Sub(nethost.SDK, "sdk") // a valid name
+		job := toolchain.Job{Dir: src, Artifact: artifact, Program: m.Carrier == module.Process, SDK: sdk, Output: cmd.ErrOrStderr()}
+		err = job.Build(cmd.Context())
 	}
-	c := exec.CommandContext(cmd.Context(), "go", append(build, ".")...)
-	c.Dir, c.Env, c.Stdout, c.Stderr = src, env, cmd.ErrOrStderr(), cmd.ErrOrStderr()
-	if err := c.Run(); err != nil {
-		return "", fmt.Errorf("go build of %s failed: %w", src, err)
+	if err != nil {
+		return "", err
 	}
 	sum, err := module.Digest(artifact)
 	if err != nil {
@@ -85,6 +92,18 @@ func buildPackage(cmd *cobra.Command, src, out string) (string, error) {
 	}
 	digest := hex.EncodeToString(sum[:])
 	return digest, os.WriteFile(filepath.Join(out, module.ManifestName), []byte(withDigest(string(text), digest)), 0o644)
+}
+
+// copyArtifact takes a file that another toolchain made into the package.
+func copyArtifact(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // withDigest puts the line blake3 = "..." after the line of the artifact.
