@@ -16,9 +16,10 @@ import (
 )
 
 func moduleCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "module", Short: "build module packages", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "module", Short: "write, build, test and measure modules", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
+	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand())
 	return cmd
 }
 
@@ -75,6 +76,13 @@ func buildPackage(cmd *cobra.Command, src, out, built string) (string, error) {
 	artifact, err := filepath.Abs(filepath.Join(out, m.Artifact))
 	if err != nil {
 		return "", err
+	}
+	note, err := checkSDK(src)
+	if err != nil {
+		return "", err
+	}
+	if note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), note)
 	}
 	if built != "" {
 		err = copyArtifact(built, artifact)

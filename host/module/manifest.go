@@ -31,6 +31,7 @@ type Manifest struct {
 	HasDigest    bool
 	Subprotocols []sdk.Subprotocol
 	Wants        []string // grants asked for, as Grants.List names them
+	Wanted       Grants   // the same, with their sizes
 	Limits       Limits
 	Config       []sdk.Pair
 	Methods      []string
@@ -166,7 +167,7 @@ func ParseManifest(text []byte) (Manifest, error) {
 	if err != nil {
 		return fault(err.key, "%s", err.reason)
 	}
-	m.Wants = wants.List()
+	m.Wanted, m.Wants = wants, wants.List()
 	if m.Limits, err = f.Limits.limits(DefaultLimits); err != nil {
 		return fault(err.key, "%s", err.reason)
 	}

@@ -43,7 +43,7 @@ func (j Job) clang(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	args := []string{"--target=wasm32-wasi", "--sysroot=" + sysroot, "-mexec-model=reactor", "-O2", "-Wall", "-Wextra", "-Wl,--strip-all", "-I", ".", "-I", sdk}
+	args := []string{"--target=wasm32-wasi", "--sysroot=" + sysroot, "-mexec-model=reactor", "-O2", "-mbulk-memory", "-Wall", "-Wextra", "-Wl,--strip-all", "-I", ".", "-I", sdk}
 	return j.run(ctx, j.Dir, os.Environ(), cc, append(append(args, "-o", j.Artifact), files...)...)
 }
 
@@ -75,9 +75,12 @@ func (j Job) rustc(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	lib := filepath.Join(sdk, "libnethost.rlib")
-	common := []string{"--edition", "2021", "--target", rustTarget, "-O"}
-	if err := j.run(ctx, sdk, os.Environ(), rustc, append(common, "--crate-type", "rlib", "--crate-name", "nethost", "lib.rs", "-o", lib)...); err != nil {
+	lib, crate := filepath.Join(sdk, "libnethost.rlib"), filepath.Join(sdk, "lib.rs")
+	if own, err := sources(j.Dir, "nethost/src/lib.rs"); err == nil && len(own) == 1 { // the project's own copy of the SDK
+		crate = own[0]
+	}
+	common := []string{"--edition", "2021", "--target", rustTarget, "-O", "-C", "target-feature=+bulk-memory"}
+	if err := j.run(ctx, sdk, os.Environ(), rustc, append(common, "--crate-type", "rlib", "--crate-name", "nethost", crate, "-o", lib)...); err != nil {
 		return err
 	}
 	return j.run(ctx, j.Dir, os.Environ(), rustc, append(common, "--crate-type", "cdylib", "--crate-name", "module", "-C", "strip=symbols",
