@@ -96,6 +96,10 @@ func (h *Host) Run(ctx context.Context) error {
 	wg.Go(func() { h.pushes(stop) })
 	if src, ok := h.cfg.Link.(link.ErrorSource); ok {
 		src.OnRejection(func(r link.Rejection) {
+			if r.Local {
+				h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InRefused, From: r.To, N: uint64(r.Size)} })
+				return
+			}
 			h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InLinkError, From: r.To, Datagram: r.Quote} })
 		})
 	}

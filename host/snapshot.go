@@ -51,6 +51,7 @@ func (h *Host) Snapshot() Snapshot {
 	s.Outbox = h.outbox.stats()
 	if src, ok := h.cfg.Link.(link.StatsSource); ok {
 		s.Link = src.Stats()
+		s.Link.Note = strings.Join(append(nonEmpty(s.Link.Note), lostTrains(s.Link.Mode, s.Peers)...), "; ")
 	}
 	for _, r := range h.k.Routes() {
 		hr := Route{Route: r, Via: h.k.NodeOf(r.Next)}
@@ -82,4 +83,22 @@ func (h *Host) Resolve(name string) (sdk.ID, string, error) {
 		return 0, "", fmt.Errorf("no module %q: this node has none; give an id such as 0x0007, or start it with --plugins DIR", mod)
 	}
 	return 0, "", fmt.Errorf("no module %q on this node: it has %s", mod, strings.Join(known, ", "))
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// lostTrains says to which neighbours packets leave one by one although the system
+// could do better.
+func lostTrains(mode string, peers []kernel.PeerStatus) (notes []string) {
+	for _, p := range peers {
+		if mode == "gso" && p.NoTrains > 0 {
+			notes = append(notes, fmt.Sprintf("trains to %s get lost: packets leave for it one by one for %v still", p.Node.Short(), p.NoTrains.Round(time.Second)))
+		}
+	}
+	return notes
 }

@@ -58,7 +58,7 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 	k.counters.ForwardedBytes += uint64(len(b))
 	k.noteLink(r.next, b)
 	k.counters.PacketsOut++
-	k.out.emit(r.next.addr, b)
+	k.emitTo(r.next, b, false)
 }
 
 // nextHop is the neighbour that packets for dest go on to; nil where there is none

@@ -137,7 +137,7 @@ func (k *Kernel) sendInside(p *peer, m1 []byte) bool {
 	if !p.cur.SignHop(b) {
 		return false
 	}
-	k.sendTo(p, b, true)
+	k.sendTo(p, b, true, false)
 	return true
 }
 

@@ -76,7 +76,7 @@ func (k *Kernel) associate(p *peer) {
 	var b [8]byte
 	k.random(b[:])
 	p.assoc, p.theirAssoc = binary.LittleEndian.Uint64(b[:])|1, 0
-	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments, Memory: &k.memory, Fates: k.cfg.MaxMTU > k.cfg.MTU})
+	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments, Memory: &k.memory, Fates: true})
 	p.packetSize = 0
 	p.incomplete = 0
 	k.sendManifest(p)

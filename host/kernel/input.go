@@ -17,6 +17,7 @@ const (
 	InDatagram                    // Datagram, From
 	InTrains                      // Trains
 	InLinkError                   // From: whom we had sent to; Datagram: the quoted bytes of ours
+	InRefused                     // From: where a datagram of ours of N bytes was going, which this machine does not send
 	InJob                         // Job, after Run
 	InEffects                     // Slot, Effects
 	InModuleUp                    // Slot: a fresh instance takes events

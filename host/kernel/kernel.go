@@ -99,6 +99,8 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.receiveTrains(in.Trains)
 	case InLinkError:
 		k.linkError(in.From, in.Datagram)
+	case InRefused:
+		k.refused(in.From, int(min(in.N, maxMTU)))
 	case InJob:
 		k.jobs--
 		in.Job.done(k)

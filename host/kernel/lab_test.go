@@ -23,18 +23,20 @@ const (
 // lab is kernels connected in memory. Modules and applications are played by the
 // test: what they are told is recorded, what they do are effects.
 type lab struct {
-	t      testing.TB
-	now    time.Duration
-	k      []*Kernel
-	out    []Output
-	events [][]Delivery // by node, since the last take
-	apps   [][]AppEvent
-	queue  []func()
-	cut    func(from, to int) bool     // true: the datagram is lost
-	lose   func(to int, b []byte) bool // the same, by what it is
-	wire   func(to int, b []byte)      // sees what is delivered
-	poison bool                        // overwrite every lent buffer after use
-	busy   bool                        // datagrams wait for the network of every node
+	t          testing.TB
+	now        time.Duration
+	k          []*Kernel
+	out        []Output
+	events     [][]Delivery // by node, since the last take
+	apps       [][]AppEvent
+	queue      []func()
+	cut        func(from, to int) bool     // true: the datagram is lost
+	lose       func(to int, b []byte) bool // the same, by what it is
+	wire       func(to int, b []byte)      // sees what is delivered
+	loseTrains func(from int) bool         // what leaves in one piece is lost
+	trains     map[int][]int               // how long they were, where loseTrains is set
+	poison     bool                        // overwrite every lent buffer after use
+	busy       bool                        // datagrams wait for the network of every node
 }
 
 func addrOf(i int) netip.AddrPort {
@@ -53,12 +55,15 @@ func newLab(t testing.TB, n int) *lab {
 }
 
 // newLoose makes nodes that do not know each other.
-func newLoose(t testing.TB, n int) *lab {
+func newLoose(t testing.TB, n int) *lab { return newLooseMTU(t, n, 0) }
+
+// newLooseMTU is newLoose where links are probed for packets up to a size.
+func newLooseMTU(t testing.TB, n, mtu int) *lab {
 	t.Helper()
 	l := &lab{t: t, now: time.Second, out: make([]Output, n), events: make([][]Delivery, n), apps: make([][]AppEvent, n)}
 	for i := range n {
 		key := identity.NewKey([32]byte{byte(i + 1)})
-		cfg := Config{Key: key, Static: identity.NewStatic(key, [32]byte{byte(i + 9)}, 1), NetworkKey: identity.NetworkKey{5},
+		cfg := Config{MaxMTU: mtu, Key: key, Static: identity.NewStatic(key, [32]byte{byte(i + 9)}, 1), NetworkKey: identity.NetworkKey{5},
 			Entropy: rand.NewChaCha8([32]byte{byte(i)}), Table: tableOf(i == 0), Modules: []string{"chat", "store", "lonely"}}
 		k, err := New(cfg, l.now)
 		if err != nil {
@@ -88,6 +93,15 @@ func (l *lab) step(i int, in Input) {
 	l.k[i].Step(l.now, &in, &l.out[i])
 	out := &l.out[i]
 	for _, d := range out.Datagrams {
+		if l.loseTrains != nil {
+			if l.trains == nil {
+				l.trains = map[int][]int{}
+			}
+			l.trains[i] = append(l.trains[i], d.Count())
+			if d.Count() > 1 && l.loseTrains(i) {
+				continue
+			}
+		}
 		for more := true; more; {
 			var b []byte
 			b, more = d.Cut()

@@ -26,6 +26,7 @@ type Output struct {
 	// small writes then leave in few packets, and nobody waited for more.
 	Lazy bool
 
+	tail   *peer    // whose packet emit took last, if sendPacket filled it
 	chunks [][]byte // packets, side by side; reused
 	chunk  int      // the one being filled
 	used   int      // chunks used in this Step, and the most of this period
@@ -79,6 +80,7 @@ const (
 	TraceRefused    TraceKind = "refused"     // a required id was not agreed
 	TraceUnsupport  TraceKind = "unsupported" // a peer does not handle what we sent
 	TraceMTU        TraceKind = "mtu"         // large packets to Node get lost
+	TraceTrains     TraceKind = "trains"      // packets that leave in one piece for Node get lost
 )
 
 // Trace is one event worth a line.
@@ -90,7 +92,7 @@ type Trace struct {
 }
 
 func (o *Output) reset() {
-	o.Lazy = false
+	o.Lazy, o.tail = false, nil
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
 	o.Jobs, o.Trace, o.chunk = o.Jobs[:0], o.Trace[:0], 0
@@ -127,17 +129,20 @@ func (o *Output) packet(size int) []byte {
 	}
 }
 
-// emit sends one datagram: of packet, or of the input.
-func (o *Output) emit(to netip.AddrPort, b []byte) {
+// emit sends one datagram: of packet, or of the input. It reports that it joined the
+// one before.
+func (o *Output) emit(to netip.AddrPort, b []byte) (joined bool) {
+	o.tail = nil
 	if o.chunk < len(o.chunks) {
 		if c := o.chunks[o.chunk]; len(b) <= cap(c)-len(c) && &c[:cap(c)][len(c)] == &b[0] {
 			o.chunks[o.chunk] = c[:len(c)+len(b)]
 		}
 	}
 	if n := len(o.Datagrams); n > 0 && o.Datagrams[n-1].Addr == to && o.Datagrams[n-1].Join(b) {
-		return
+		return true
 	}
 	o.Datagrams = append(o.Datagrams, wire.Train{Addr: to, Bytes: b})
+	return false
 }
 
 // emitAlone sends one datagram of packet that must not leave in one piece with

@@ -21,6 +21,9 @@ const (
 // carries; of one that moved, anew.
 func (k *Kernel) seekMTU(p *peer) {
 	p.fateFrom = k.now
+	if p.trains != nil {
+		p.trains.PathChanged()
+	}
 	switch {
 	case k.cfg.MaxMTU <= k.cfg.MTU:
 	case p.mtu == nil:
@@ -83,10 +86,12 @@ func (k *Kernel) probeMTU(p *peer) {
 
 // fates learns from what became of packets which sizes get through.
 func (k *Kernel) fates(p *peer) {
+	noTrains := false
 	for _, f := range p.mux.Fates() {
 		if f.Sent < p.fateFrom {
 			continue // of another path
 		}
+		noTrains = k.trainFate(p, &f) || noTrains
 		if p.mtu == nil {
 			k.relayedFate(p, &f)
 			continue
@@ -105,6 +110,9 @@ func (k *Kernel) fates(p *peer) {
 		if changed {
 			k.linkMTU(p)
 		}
+	}
+	if noTrains {
+		k.trainsLost(p)
 	}
 }
 

@@ -37,6 +37,7 @@ type peer struct {
 	det    *liveness.Detector // of a direct neighbour
 	state  liveness.State     // last one traced
 	mtu    *pmtu.Search       // of the link to it; nil: not direct, or none is looked for
+	trains *pmtu.Trains       // whether trains reach it; nil: none of a train was lost
 	moving struct {           // a path challenge under way
 		addr  netip.AddrPort
 		token uint64
@@ -221,7 +222,7 @@ func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
 // notDirect ends being a neighbour; the session may live on through relays.
 func (k *Kernel) notDirect(p *peer) {
 	if p.det != nil {
-		p.det, p.addr, p.mtu = nil, netip.AddrPort{}, nil
+		p.det, p.addr, p.mtu, p.trains = nil, netip.AddrPort{}, nil, nil
 		k.table.NeighborDown(p.num, k.now)
 	}
 }

@@ -110,6 +110,7 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 		b = k.appendHello(b, p)
 		room -= helloSize
 	}
+	alone := p.mux.Probing()
 	filled := p.mux.Fill(b, room, k.now)
 	if len(filled) == len(b) {
 		return false
@@ -120,9 +121,9 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 		k.drop(DropExpired)
 		return false
 	}
-	before := p.mux.InFlight()
+	inFlight := p.mux.InFlight()
 	p.mux.Sent(p.cur.LocalIndex(), counter, len(pkt), k.now)
-	eliciting := p.mux.InFlight() > before
+	eliciting := p.mux.InFlight() > inFlight
 	p.txPackets++
 	p.txBytes += uint64(len(pkt))
 	p.noRoute = never
@@ -134,21 +135,26 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 		p.hintNext, p.hintFrom = k.now+time.Second, max(p.hintLast, 1)-1
 		p.hintLast = counter
 	}
-	k.sendTo(via, pkt, eliciting)
+	before := k.out.tail
+	if k.sendTo(via, pkt, eliciting, alone) && via == p {
+		p.mux.SentInTrain(p.cur.LocalIndex(), before == p)
+	}
+	k.out.tail = p
 	return true
 }
 
 // sendTo gives bytes to the link towards a neighbour. expects says that something
 // should come back through it: a bare acknowledgement, answered by nothing, must
-// not start the clock of its silence.
-func (k *Kernel) sendTo(n *peer, b []byte, expects bool) {
+// not start the clock of its silence. alone: not in one piece with others, which
+// it reports.
+func (k *Kernel) sendTo(n *peer, b []byte, expects, alone bool) (joined bool) {
 	k.sending(n, expects)
 	if isForward(b) {
 		n.lastRelay = k.now
 		k.noteLink(n, b)
 	}
 	k.counters.PacketsOut++
-	k.out.emit(n.addr, b)
+	return k.emitTo(n, b, alone)
 }
 
 // sending starts the clock of a neighbour's silence.
@@ -190,7 +196,7 @@ func (k *Kernel) sendEnvelope(env []byte, addr netip.AddrPort, dest wire.RID) {
 		k.drop(DropExpired)
 		return
 	}
-	k.sendTo(via, b, true)
+	k.sendTo(via, b, true, false)
 }
 
 // challenge asks the peer to prove that it is reachable at p.moving.addr: the

@@ -32,6 +32,7 @@ type PeerStatus struct {
 	Agreed                                 bool
 	Theirs                                 registry.Manifest
 	Outcomes                               []registry.Outcome
+	NoTrains                               time.Duration // packets leave one by one for so long still, for trains to it get lost
 }
 
 // Peers lists the peers with a session, in a stable order.
@@ -46,6 +47,9 @@ func (k *Kernel) Peers(now time.Duration) []PeerStatus {
 			RxBytes: p.rxBytes, TxBytes: p.txBytes, RxPackets: p.rxPackets, TxPackets: p.txPackets,
 			Streams: len(p.streams), Mux: p.mux.Stats(), Agreed: p.hasAgreed, Theirs: p.theirs, Outcomes: p.agreed.Outcomes}
 		s.RTT, s.RTTVar, _ = p.mux.RTT()
+		if p.trains != nil {
+			s.NoTrains = max(0, p.trains.Until()-now)
+		}
 		if via := k.path(p); via != nil {
 			s.Via, s.MTU = via.id, k.sizeTo(p, via)
 		}

@@ -71,6 +71,11 @@ type Rejection struct {
 	// Err is the reason, a syscall.Errno: ECONNREFUSED when nobody listens
 	// there, EHOSTUNREACH, ENETUNREACH, EMSGSIZE and the like.
 	Err error
+	// Local says that our own system refused the datagram for its size (Err is
+	// EMSGSIZE), Size how long it was, in bytes. It is not a guess, and cannot be
+	// forged.
+	Local bool
+	Size  int
 	// MTU of the narrow hop, in bytes of IP packet, when Err is EMSGSIZE.
 	MTU int
 	// Quote is the head of the datagram as the rejecting router quoted it:

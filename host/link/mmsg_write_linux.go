@@ -160,7 +160,7 @@ func (m *mmsg) flush() (failed error) {
 	for i := range m.nmsgs {
 		m.seal(i)
 	}
-	retries := 0
+	retries, tooBig := 0, m.u.tooBig.Load()
 	for m.sent = 0; m.sent < m.nmsgs; {
 		m.werr = 0
 		if err := m.raw.Write(m.wcall); err != nil {
@@ -191,9 +191,12 @@ func (m *mmsg) flush() (failed error) {
 			continue
 		default:
 			failed = fmt.Errorf("link: sending to %s: %w", o.addr, m.werr)
+			if m.werr == tooBigError {
+				m.u.refused(o.addr, o.bytes, tooBig)
+			}
 			m.sent++
 		}
-		retries = 0
+		retries, tooBig = 0, m.u.tooBig.Load()
 	}
 	m.nmsgs, m.niovs = 0, 0
 	return failed

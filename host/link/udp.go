@@ -43,6 +43,9 @@ type UDP struct {
 	mu      sync.Mutex // guards the error queue and pending
 	pending []Rejection
 	scratch []byte // receives quotes; nil where the system has no error queue
+	// tooBig counts the refusals of our own system, for their size, that the error
+	// queue told of: an error of a write alone may be somebody's forged ICMP.
+	tooBig atomic.Uint64
 }
 
 var (
@@ -222,6 +225,7 @@ func (u *UDP) writeEach(t Train) (failed error) {
 // to somebody else: the error queue is emptied and the send is repeated, so that a
 // dead peer never costs a healthy one a packet.
 func (u *UDP) writeOne(b []byte, to netip.AddrPort) error {
+	tooBig := u.tooBig.Load()
 	_, err := u.conn.WriteToUDPAddrPort(b, to)
 	u.counts.writeCalls.Add(1)
 	u.counts.out.Add(1)
@@ -241,7 +245,22 @@ func (u *UDP) writeOne(b []byte, to netip.AddrPort) error {
 	if err == nil {
 		return nil
 	}
+	u.refused(to, len(b), tooBig)
 	return fmt.Errorf("link: sending to %s: %w", to, err)
+}
+
+// refused tells that our own system did not send a datagram, if that is so: the error
+// queue has said so since before.
+func (u *UDP) refused(to netip.AddrPort, size int, before uint64) {
+	if u.tooBig.Load() == before {
+		return
+	}
+	u.mu.Lock()
+	if len(u.pending) < maxPending {
+		u.pending = append(u.pending, Rejection{To: to, Err: tooBigError, Local: true, Size: size})
+	}
+	u.mu.Unlock()
+	u.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // wakeReader empties the error queue. Rejections are told on the reader's

@@ -56,6 +56,9 @@ func (u *UDP) setup(gso GSO) error {
 	return u.setupBatch(raw, gso)
 }
 
+// tooBigError is what a write says of a datagram that is too long to send.
+const tooBigError = unix.EMSGSIZE
+
 // isPending reports whether err may belong to an earlier datagram.
 func isPending(err error) bool {
 	var e syscall.Errno
@@ -90,6 +93,9 @@ func (u *UDP) drain() bool {
 				return // EAGAIN: the queue is empty, and with it the pending error
 			}
 			r, ok := parseError(oob[:oobn], from)
+			if r.Local {
+				u.tooBig.Add(1)
+			}
 			if !ok || len(u.pending) >= maxPending {
 				continue
 			}
@@ -101,7 +107,8 @@ func (u *UDP) drain() bool {
 }
 
 // parseError reads the control message of one entry of the error queue. Entries
-// that the local stack made itself are skipped: Write returned them already.
+// that the local stack made itself are not ok: Write returned them already. Local tells
+// those that are about the size.
 func parseError(oob []byte, from unix.Sockaddr) (r Rejection, ok bool) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -114,6 +121,7 @@ func parseError(oob []byte, from unix.Sockaddr) (r Rejection, ok bool) {
 			continue
 		}
 		e := (*unix.SockExtendedErr)(unsafe.Pointer(&m.Data[0]))
+		r.Local = r.Local || e.Origin == unix.SO_EE_ORIGIN_LOCAL && syscall.Errno(e.Errno) == unix.EMSGSIZE
 		if e.Origin != unix.SO_EE_ORIGIN_ICMP && e.Origin != unix.SO_EE_ORIGIN_ICMP6 {
 			continue
 		}

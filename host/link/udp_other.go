@@ -17,6 +17,9 @@ func (u *UDP) setup(gso GSO) error {
 	return nil
 }
 
+// tooBigError is what a write says of a datagram that is too long to send.
+const tooBigError = syscall.EMSGSIZE
+
 // isPending reports whether err may belong to an earlier datagram.
 func isPending(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)

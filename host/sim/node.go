@@ -168,6 +168,9 @@ func (n *Node) step(in kernel.Input) {
 // perform does what a step wanted done.
 func (n *Node) perform() {
 	for _, d := range n.out.Datagrams {
+		if d.Count() > 1 && n.w.broken[[2]*Node{n, n.w.byAddr[d.Addr]}] {
+			continue
+		}
 		for more := true; more; {
 			var b []byte
 			b, more = d.Cut()

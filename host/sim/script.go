@@ -27,6 +27,7 @@ type Args struct {
 //	queue A B                 how much waits for the rate from A to B
 //	lost A B | doubled A B    the reasons why datagrams from A to B were lost so far;
 //	                          whether any came twice
+//	trains A B lost|kept      what leaves in one piece from A to B gets lost, or no more
 //	dial A B                  A keeps a session with B's address
 //	misdial A B               A is told an address of B at which nobody answers
 //	hold A B ID | held A      open a stream and leave it; what became of it
@@ -66,7 +67,7 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return "", fmt.Errorf("no node %q", a.word(0))
 	}
 	switch cmd {
-	case "link", "impair", "queue", "lost", "doubled":
+	case "link", "impair", "queue", "lost", "doubled", "trains":
 		m := w.Node(a.word(1))
 		if m == nil {
 			return "", fmt.Errorf("no node %q", a.word(1))

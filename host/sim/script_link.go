@@ -47,6 +47,8 @@ func (w *World) execLink(cmd string, a, b *Node, args Args) (string, error) {
 			return "nothing", nil
 		}
 		return strings.Join(reasons, "\n"), nil
+	case "trains":
+		w.broken[[2]*Node{a, b}] = args.word(2) == "lost"
 	case "doubled":
 		if l.Stats().Duplicated == 0 {
 			return "none", nil

@@ -25,6 +25,7 @@ type World struct {
 	byName map[string]*Node
 	byAddr map[netip.AddrPort]*Node
 	links  map[[2]*Node]*impair.Link // by sender and receiver
+	broken map[[2]*Node]bool         // links that lose datagrams which leave in one piece
 	queue  eventQueue
 	seq    uint64
 	hash   hash.Hash
@@ -35,7 +36,7 @@ type World struct {
 // New makes an empty world.
 func New(seed uint64) *World {
 	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6e6574686f7374)), byName: map[string]*Node{},
-		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*impair.Link{}, hash: sha256.New(), now: time.Second}
+		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*impair.Link{}, broken: map[[2]*Node]bool{}, hash: sha256.New(), now: time.Second}
 }
 
 // Now is the virtual time.

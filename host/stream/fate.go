@@ -8,6 +8,7 @@ type Fate struct {
 	Size  int           // all of it, in bytes
 	Sent  time.Duration // when it left
 	Probe bool          // it was one of SentProbe
+	Train bool          // it left in one piece with others
 	Lost  bool          // else the peer has it
 }
 
@@ -22,7 +23,7 @@ func (m *Mux) Fates() []Fate {
 
 func (m *Mux) fate(p *packet, lost bool) {
 	if m.cfg.Fates {
-		m.fates = append(m.fates, Fate{int(p.length), p.at, p.probe, lost})
+		m.fates = append(m.fates, Fate{int(p.length), p.at, p.probe, p.train, lost})
 	}
 }
 
@@ -32,4 +33,27 @@ func (m *Mux) fate(p *packet, lost bool) {
 func (m *Mux) SentProbe(gen uint32, counter uint64, size int, now time.Duration) {
 	m.cur = filling{items: noItems, eliciting: true, pathProbe: true}
 	m.Sent(gen, counter, size, now)
+}
+
+// Probing reports that the next packet is one that a probe timeout lets out. It should
+// leave alone: when what leaves in one piece gets lost, it is what tells (P4 of
+// host/pmtu), and the only progress there is.
+func (m *Mux) Probing() bool { return m.probes > 0 }
+
+// SentInTrain says that the packet which Sent reported last, of that generation,
+// left in one piece with others; with before, with the one of the counter before it.
+func (m *Mux) SentInTrain(gen uint32, before bool) {
+	g := m.log.find(gen)
+	if g == nil || g.tail == none {
+		return
+	}
+	last := g.top
+	if p := &m.log.packets[g.tail]; p.counter == last {
+		p.train = true
+		if before && p.prev != none && m.log.packets[p.prev].counter == last-1 {
+			m.log.packets[p.prev].train = true
+		}
+	} else if before && p.counter == last-1 { // the last one is not waited for
+		p.train = true
+	}
 }

@@ -47,6 +47,7 @@ type packet struct {
 	hasAck     bool
 	probed     bool // its items were sent again as a probe
 	probe      bool // it asks what the path carries: SentProbe
+	train      bool // it left in one piece with others: SentInTrain
 	length     int32
 }
 
