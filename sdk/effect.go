@@ -6,7 +6,7 @@ type EffectKind uint16
 
 // The effect kinds, with the fields that carry meaning.
 const (
-	OpSend         EffectKind = 1  // Peer ID, FlagBulk, Payload: the message
+	OpSend         EffectKind = 1  // Peer ID, FlagBulk, Payload: the message; Ref: answer WouldBlock when it is not taken; Arg: nanoseconds from the batch's time after which it is worth nothing, 0 none
 	OpSendMany     EffectKind = 2  // ID, FlagBulk, Payload: SendMany
 	OpConnect      EffectKind = 3  // Ref, Payload: NodeID
 	OpStreamOpen   EffectKind = 10 // Ref; Peer and ID, or ID and FlagModule, or FlagApp; Arg: extra credit granted; Payload: Open

@@ -17,6 +17,7 @@ type Env struct {
 	wall    int64
 	lastRef Ref
 	work    []Work
+	full    map[waiting]struct{} // queues of the host; nil: none was ever full
 }
 
 // Work is a slow function a module asked to have run off the loop.

@@ -53,6 +53,9 @@ func everything(env *Env) {
 	env.Count("c", 2)
 	env.Penalize(1, 3, "r")
 	env.Drained()
+	env.TrySend(7, 1, 2, Bulk, time.Second, []byte("m"))
+	env.TrySend(0, 1, 2, Realtime, -1, []byte("m"))
+	env.SendWithin(0, 1, 2, Bulk, nil)
 }
 
 // TestShorthands: each method writes what Emit of its effect writes.
@@ -82,6 +85,9 @@ func TestShorthands(t *testing.T) {
 		{Kind: OpCount, Arg: 2, Payload: text("c")},
 		{Kind: OpPenalize, Peer: 1, Arg: 3, Payload: text("r")},
 		{Kind: OpDrained},
+		{Kind: OpSend, Flags: FlagBulk, ID: 2, Peer: 1, Ref: 7, Arg: uint64(time.Second), Payload: text("m")},
+		{Kind: OpSend, ID: 2, Peer: 1, Ref: 5, Payload: text("m")}, // 1 and 3 were taken above
+		{Kind: OpSend, Flags: FlagBulk, ID: 2, Peer: 1, Arg: 1},
 	}
 	raw, byHand := newRecorder()
 	for _, f := range want {

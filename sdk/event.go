@@ -21,6 +21,8 @@ const (
 	EvDropped         EventKind = 21 // Peer, Arg: how many, Payload: Drop. What we sent and the host dropped here
 	EvOverload        EventKind = 22 // Peer, Arg: how many messages to us were dropped at our mailbox
 	EvUnsupported     EventKind = 23 // Peer ID: the peer does not handle what we sent
+	EvWouldBlock      EventKind = 24 // Ref Peer ID, FlagBulk: a TrySend was not taken, the queue to the peer in that class is full
+	EvWritable        EventKind = 25 // Peer, FlagBulk: ... and has room again
 	EvStreamOpen      EventKind = 30 // Ref Peer ID Version, Arg: credit to write, Payload: Open
 	EvStreamData      EventKind = 31 // Ref, FlagFIN, Payload: bytes
 	EvStreamCredit    EventKind = 32 // Ref, Arg: bytes we may write in addition
@@ -72,7 +74,7 @@ func (k EventKind) String() string { return eventNames[k] }
 var eventNames = map[EventKind]string{EvState: "State", EvConfig: "Config", EvStart: "Start", EvDrain: "Drain",
 	EvStop: "Stop", EvFlush: "Flush", EvPeerUp: "PeerUp", EvPeerUpdate: "PeerUpdate", EvPeerDown: "PeerDown",
 	EvConnectFailed: "ConnectFailed", EvMessage: "Message", EvDropped: "Dropped", EvOverload: "Overload",
-	EvUnsupported: "Unsupported", EvStreamOpen: "StreamOpen", EvStreamData: "StreamData",
+	EvUnsupported: "Unsupported", EvWouldBlock: "WouldBlock", EvWritable: "Writable", EvStreamOpen: "StreamOpen", EvStreamData: "StreamData",
 	EvStreamCredit: "StreamCredit", EvStreamReset: "StreamReset", EvTimer: "Timer", EvPosted: "Posted",
 	EvCommitted: "Committed", EvSigned: "Signed", EvVerified: "Verified",
 	EvAnnounceChanged: "AnnounceChanged", EvDenied: "Denied"}

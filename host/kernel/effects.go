@@ -23,7 +23,7 @@ func (k *Kernel) applyEffect(slot int, f *sdk.Effect) {
 	m := &k.mods[slot]
 	switch f.Kind {
 	case sdk.OpSend:
-		k.send(slot, f.Peer, f.ID, f.Flags&sdk.FlagBulk != 0, f.Payload)
+		k.send(slot, f)
 	case sdk.OpConnect:
 		k.connect(slot, f)
 	case sdk.OpStreamOpen:

@@ -95,6 +95,7 @@ func (k *Kernel) dissociate(p *peer, reason sdk.DownReason) {
 	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
 	p.manifest, p.manifestIn = nil, 0
 	p.mux.Close()
+	p.blocked = nil
 }
 
 // restartAssociation starts anew under the keys that are there.

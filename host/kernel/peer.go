@@ -61,7 +61,8 @@ type peer struct {
 	streams map[uint64]*pipe // by stream id
 	opening map[uint64]*opening
 	waiting []*pipe // application opens that wait for an agreement
-	dropped map[int]uint64
+	dropped map[dropKey]uint64
+	blocked []blockedSlot // modules whose messages found no room
 
 	lastHeard    time.Duration // an authentic packet of this session
 	firstUnheard time.Duration // when we began to send into silence; never = not

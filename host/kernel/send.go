@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"nethost/host/liveness"
-	"nethost/host/stream"
 	"nethost/host/wire"
 	"nethost/sdk"
 )
@@ -63,19 +62,8 @@ func (k *Kernel) flush(p *peer) {
 	for _, d := range p.mux.Dropped() {
 		k.staleMessages(p, d)
 	}
+	k.writable(p)
 	k.due(p, k.deadline(p))
-}
-
-// staleMessages tells the module that messages of it waited too long.
-func (k *Kernel) staleMessages(p *peer, d stream.Dropped) {
-	k.counters.Drops[DropStale] += d.N
-	v, ok := p.agreed.Lookup(d.ID)
-	if !ok { // it was agreed when the module sent
-		v, ok = p.prev.Lookup(d.ID)
-	}
-	if slot, has := k.reg.Lookup(d.ID, v.Major); ok && has {
-		k.notePeerDrop(p, slot, d.N)
-	}
 }
 
 // due makes peerTimer run at a time, or earlier: a timer that is armed already for
@@ -213,57 +201,12 @@ func (k *Kernel) challenge(p *peer) {
 	}
 }
 
-// send queues a message of a module to a peer.
-func (k *Kernel) send(slot int, h sdk.Peer, id sdk.ID, bulk bool, payload []byte) {
-	p := k.handle[h]
-	if p == nil {
-		k.drop(DropNoPeer)
-		return
-	}
-	v, ok := p.agreed.Lookup(id)
-	if owner, has := k.reg.Lookup(id, v.Major); !ok || !has || owner != slot {
-		k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: h, ID: id})
-		return
-	}
-	switch p.mux.Send(id, k.frameFlags(bulk), payload, k.now) {
-	case muxOK:
-		k.touch(p)
-	case muxTooBig:
-		k.drop(DropTooBig)
-		k.notePeerDrop(p, slot, 1)
-	default:
-		k.drop(DropQueueFull)
-		k.notePeerDrop(p, slot, 1)
-	}
-}
-
 func (k *Kernel) frameFlags(bulk bool) uint8 {
 	flags := uint8(k.epoch) & wire.FrameEpochMask
 	if bulk {
 		flags |= uint8(sdk.Bulk) << wire.FrameClassShift
 	}
 	return flags
-}
-
-// notePeerDrop counts n messages dropped here; the module hears of it at most
-// every 10 ms for each peer.
-func (k *Kernel) notePeerDrop(p *peer, slot int, n uint64) {
-	if p.dropped == nil {
-		p.dropped = map[int]uint64{}
-	}
-	p.dropped[slot] += n
-	if p.dropAt.pos == 0 {
-		k.timers.set(&p.dropAt, k.now+droppedEvery)
-	}
-}
-
-func (k *Kernel) flushDropped(p *peer) {
-	for _, slot := range sortedKeys(p.dropped) {
-		if n := p.dropped[slot]; n > 0 && p.hasAgreed && k.mods[slot].up {
-			k.out.deliver(slot, sdk.Event{Kind: sdk.EvDropped, Peer: p.handle, Arg: n})
-		}
-	}
-	clear(p.dropped)
 }
 
 // sortedKeys lists a map's keys in order: no map order may reach an output.

@@ -83,7 +83,8 @@ func (m *Mux) fillMessages(b []byte, limit, room, lane int, now time.Duration) [
 	for !msgs.empty() {
 		q := *msgs.front()
 		need := messageOverhead + int(q.size)
-		if lane == 0 && m.cfg.Sojourn > 0 && now-q.at > m.cfg.Sojourn && !msgs.begun() {
+		stale := now > q.until || lane == 0 && m.cfg.Sojourn > 0 && now-q.at > m.cfg.Sojourn
+		if stale && !msgs.begun() {
 			msgs.drop()
 			m.dropped(&q)
 			continue

@@ -265,16 +265,26 @@ func cut(text string, n int) string {
 // packet is lost with any of its fragments. flags are the epoch and
 // class bits of a frame.
 func (m *Mux) Send(id sdk.ID, flags uint8, b []byte, now time.Duration) Result {
+	return m.SendUntil(id, flags, b, never, now)
+}
+
+// SendUntil is Send of a message that is worth nothing after a time: when its turn
+// comes later it is dropped, as one that waited too long (Dropped).
+func (m *Mux) SendUntil(id sdk.ID, flags uint8, b []byte, until, now time.Duration) Result {
 	m.now = now
 	if len(b) > MaxMessage || id == coreID {
 		return TooBig
 	}
-	if !m.messages[lane(flags)].push(id, flags&frameFlags, b, now) {
+	if !m.messages[lane(flags)].push(id, flags&frameFlags, b, now, until) {
 		return WouldBlock
 	}
 	m.fat = true
 	return OK
 }
+
+// Roomy reports that the queue of messages of a class (bits of frame flags) is at most
+// half full.
+func (m *Mux) Roomy(flags uint8) bool { return m.messages[lane(flags)].roomy() }
 
 // Control queues a core message: kind byte and body. It is not retransmitted,
 // and the congestion window does not hold it back. False: the queue is full.
@@ -285,7 +295,7 @@ func (m *Mux) Control(payload []byte) bool {
 	if len(payload) > 64 {
 		m.busyAt, m.fat = m.now, true
 	}
-	return m.control.push(coreID, 0, payload, 0)
+	return m.control.push(coreID, 0, payload, 0, never)
 }
 
 // SetPacketSize says how large a full packet is now, in bytes, as Sent counts it.

@@ -18,12 +18,13 @@ type queue struct {
 
 type queued struct {
 	at    time.Duration // when it was queued
+	until time.Duration // when it is worth nothing any more
 	size  int32
 	id    sdk.ID
 	flags uint8
 }
 
-func (q *queue) push(id sdk.ID, flags uint8, b []byte, now time.Duration) bool {
+func (q *queue) push(id sdk.ID, flags uint8, b []byte, now, until time.Duration) bool {
 	if q.n >= q.maxN || q.used+len(b) > q.maxB {
 		return false
 	}
@@ -43,7 +44,7 @@ func (q *queue) push(id sdk.ID, flags uint8, b []byte, now time.Duration) bool {
 	if to >= len(q.recs) {
 		to -= len(q.recs)
 	}
-	q.recs[to] = queued{now, int32(len(b)), id, flags}
+	q.recs[to] = queued{now, until, int32(len(b)), id, flags}
 	q.n++
 	if len(b) > 0 {
 		to := q.at + q.used
@@ -66,6 +67,9 @@ func (q *queue) copyOut(b []byte, n int) []byte {
 	b = append(b, q.buf[q.at:q.at+k]...)
 	return append(b, q.buf[:n-k]...)
 }
+
+// roomy reports that the queue is at most half full.
+func (q *queue) roomy() bool { return 2*q.n <= q.maxN && 2*q.used <= q.maxB }
 
 func (q *queue) empty() bool    { return q.n == 0 }
 func (q *queue) front() *queued { return &q.recs[q.head] }
@@ -102,7 +106,7 @@ func (q *queue) trim() {
 }
 
 // Dropped counts messages of one subprotocol that waited longer than
-// Config.Sojourn.
+// Config.Sojourn, or than their sender allowed.
 type Dropped struct {
 	ID    sdk.ID
 	Flags uint8 // epoch and class bits of their frames

@@ -181,7 +181,7 @@ func TestQueueTwin(t *testing.T) {
 			if rapid.Bool().Draw(t, "push") {
 				b := bytes.Repeat([]byte{byte(i)}, rapid.IntRange(0, 700).Draw(t, "len"))
 				fits := len(twin) < 40 && total+len(b) <= 9000
-				if q.push(sdk.ID(i), uint8(len(b)), b, 0) != fits {
+				if q.push(sdk.ID(i), uint8(len(b)), b, 0, never) != fits {
 					t.Fatalf("push of %d bytes with %d held", len(b), total)
 				}
 				if fits {

@@ -45,6 +45,8 @@ func goldenEvents() []sdk.Event {
 		{Kind: sdk.EvDropped, Peer: 7, Arg: 3, Payload: []byte("\x00queue full")},
 		{Kind: sdk.EvOverload, Peer: 7, Arg: 4},
 		{Kind: sdk.EvUnsupported, Peer: 7, ID: 0x1001},
+		{Kind: sdk.EvWouldBlock, Ref: 13, Peer: 7, ID: 0x1001, Flags: sdk.FlagBulk},
+		{Kind: sdk.EvWritable, Peer: 7, Flags: sdk.FlagBulk},
 		{Kind: sdk.EvStreamOpen, Ref: 2, Peer: 7, ID: 0x1001, Version: v12, Arg: sdk.InitialCredit, Payload: sdk.AppendOpen(nil,
 			sdk.Open{From: sdk.FromPeer, Principal: node[:], Hops: 1, Deadline: time.Minute, Method: "add", Meta: []byte{9}})},
 		{Kind: sdk.EvStreamData, Ref: 2, Flags: sdk.FlagFIN, Payload: []byte("12345678")},
@@ -88,6 +90,8 @@ func goldenEffects(env *sdk.Env) {
 	env.Count("packets", 3)
 	env.Penalize(7, 10, "rude")
 	env.Drained()
+	env.TrySend(15, 7, 0x1001, sdk.Bulk, 0, []byte("if there is room"))
+	env.SendWithin(20*time.Millisecond, 7, 0x1001, sdk.Realtime, []byte("now or never"))
 }
 
 func goldenBatches(t testing.TB) (events, effects []byte) {

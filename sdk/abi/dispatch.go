@@ -81,6 +81,9 @@ func (d *Dispatcher) each(batch []byte, left uint32) error {
 		if e.Kind == sdk.EvFlush && d.Yield != nil {
 			d.Yield()
 		}
+		if e.Kind == sdk.EvWouldBlock || e.Kind == sdk.EvWritable || e.Kind == sdk.EvPeerDown {
+			d.env.Backpressure(e)
+		}
 		d.module.Handle(d.env, e)
 	}
 	if at != uint64(len(batch)) {

@@ -61,6 +61,9 @@ func (h *Harness) send(f sdk.Effect) {
 	if f.Flags&sdk.FlagBulk != 0 {
 		c = sdk.Bulk
 	}
+	if h.blocks(f, c) {
+		return
+	}
 	h.Sent = append(h.Sent, Message{Peer: f.Peer, ID: f.ID, Class: c, Payload: bytes.Clone(f.Payload)})
 }
 

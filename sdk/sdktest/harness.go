@@ -48,6 +48,7 @@ type Harness struct {
 	last    sdk.Peer
 	peers   map[sdk.Peer]agreed
 	stopped bool
+	full    map[fullQueue]bool // true: the module was told
 }
 
 type agreed struct {

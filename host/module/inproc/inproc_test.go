@@ -8,12 +8,13 @@ import (
 	"nethost/sdk"
 	"nethost/sdk/abi"
 	"nethost/sdk/sdktest"
+	"nethost/sdk/sdktest/holdback"
 	"nethost/subprotocols/builtin/echo"
 )
 
 func open(t *testing.T, name string, post func([]byte)) module.Instance {
 	t.Helper()
-	c := New(map[string]func() sdk.Module{"echo": echo.New, "odd": func() sdk.Module { return odd{} }})
+	c := New(map[string]func() sdk.Module{"echo": echo.New, "holdback": holdback.New, "odd": func() sdk.Module { return odd{} }})
 	inst, err := c.Open(t.Context(), module.Spec{Name: name, Post: post})
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +24,10 @@ func open(t *testing.T, name string, post func([]byte)) module.Instance {
 
 func TestConform(t *testing.T) {
 	sdktest.Conform(t, func(t *testing.T) sdktest.Instance { return open(t, "echo", func([]byte) {}) })
+}
+
+func TestHoldBack(t *testing.T) {
+	sdktest.ConformHoldBack(t, func(t *testing.T) sdktest.Instance { return open(t, "holdback", func([]byte) {}) })
 }
 
 func TestUnknown(t *testing.T) {

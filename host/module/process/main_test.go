@@ -20,6 +20,7 @@ import (
 	"nethost/sdk/abi"
 	"nethost/sdk/plugin"
 	"nethost/sdk/plugin/frame"
+	"nethost/sdk/sdktest/holdback"
 	"nethost/subprotocols/builtin/echo"
 )
 
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 		plugin.Serve(testModule{mode})
 	case "echo":
 		plugin.Serve(echo.New())
+	case "holdback":
+		plugin.Serve(holdback.New())
 	case "silent":
 		<-time.After(time.Hour) // a bare select would be called a deadlock
 	case "crash":

@@ -12,3 +12,9 @@ func TestConform(t *testing.T) {
 	c, bin := newCarrier(t), buildGuest(t, echoPkg)
 	sdktest.Conform(t, func(t *testing.T) sdktest.Instance { return mustOpen(t, c, bin, module.Spec{}) })
 }
+
+// TestHoldBack: a guest holds messages back as every other module does.
+func TestHoldBack(t *testing.T) {
+	c, bin := newCarrier(t), buildGuest(t, "nethost/host/module/wasm/testdata/holdback")
+	sdktest.ConformHoldBack(t, func(t *testing.T) sdktest.Instance { return mustOpen(t, c, bin, module.Spec{}) })
+}
