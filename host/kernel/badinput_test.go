@@ -259,7 +259,7 @@ func TestNoise(t *testing.T) {
 	local, forward := grab(l, 1), grab(l, 2)
 	var buf [1500]byte
 	var out Output
-	const n = 200_000
+	const n = 50_000
 	noise := func() {
 		b := buf[:dice.IntN(len(buf))]
 		for i := 0; i+8 <= len(b); i += 8 {
@@ -330,7 +330,7 @@ func TestHostilePeer(t *testing.T) {
 	}
 	l.alive("credit")
 	memory := heapInUse()
-	for range 100_000 {
+	for range 50_000 {
 		q := l.k[0].peers[l.k[1].self]
 		if q == nil || q.mux == nil {
 			break
