@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -41,13 +42,15 @@ type benchEnv struct {
 	exe, plugins string
 	dir          string // temporary
 	name         string // of the bench that runs
+	soak         time.Duration
 	emit         func(measurement)
 }
 
 // benches lists them all: later protocols add theirs here.
 func benches() []bench {
 	return []bench{{"core", "carriers, round trips, forwarding and sealing", benchCore},
-		{"transport", "relaying at the speed of the kernel, against raw sockets", benchTransport}}
+		{"transport", "relaying at the speed of the kernel, against raw sockets", benchTransport},
+		{"soak", "a million random datagrams a second for as long as --for says", benchSoak}}
 }
 
 // value adds a figure that stands for itself. target 0: none.
@@ -80,6 +83,7 @@ not change the exit code.`,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object a line")
 	plugins := cmd.Flags().String("plugins", "", "built packages (default: plugins beside this binary)")
+	soak := cmd.Flags().Duration("for", 10*time.Second, "how long soak takes")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if a[0] != "all" && !slices.Contains(names, a[0]) {
 			return usageError{fmt.Errorf("no bench %q: there is %s and all", a[0], strings.Join(names, ", "))}
@@ -88,7 +92,7 @@ not change the exit code.`,
 		if err != nil {
 			return err
 		}
-		env := &benchEnv{exe: exe, plugins: *plugins}
+		env := &benchEnv{exe: exe, plugins: *plugins, soak: max(*soak, time.Second)}
 		if env.plugins == "" {
 			env.plugins = filepath.Join(filepath.Dir(exe), "plugins")
 		}

@@ -134,9 +134,10 @@ func embedOn(ctx context.Context, l link.Link, network identity.NetworkKey, peer
 
 // child is a node in a process of its own.
 type child struct {
-	peer host.PeerAddr
-	pid  int
-	stop func() // also removes what it left on disk
+	peer   host.PeerAddr
+	pid    int
+	socket string // of its local API
+	stop   func() // also removes what it left on disk
 }
 
 // startChild runs a node with echo, with variables added to its environment.
@@ -161,7 +162,7 @@ func startChild(ctx context.Context, env *benchEnv, network identity.NetworkKey,
 	if err := d.launch(ctx, n, 1, 0, "--builtin", "echo"); err != nil {
 		return c, err
 	}
-	c.pid = n.cmd.Process.Pid
+	c.pid, c.socket = n.cmd.Process.Pid, socketOf(data)
 	c.stop = func() {
 		d.stop(n)
 		os.RemoveAll(dir)

@@ -41,11 +41,14 @@ func (t *tap) Handle(env *sdk.Env, ev *sdk.Event) {
 	}
 }
 
-// moduleNamed makes the modules of scripts: echo, or ID@VERSION[-MINPEER][!] where
+// moduleNamed makes the modules of scripts: echo, salvo, or ID@VERSION[-MINPEER][!] where
 // ! says required.
 func moduleNamed(name string) (sdk.Module, error) {
-	if name == "echo" {
+	switch name {
+	case "echo":
 		return echo.New(), nil
+	case "salvo":
+		return newSalvo(), nil
 	}
 	name, must := strings.CutSuffix(name, "!")
 	id, version, ok := strings.Cut(name, "@")
