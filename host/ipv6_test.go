@@ -21,6 +21,12 @@ import (
 // onUDP runs a host with the echo module over a socket.
 func onUDP(t *testing.T, name string, l *link.UDP, peers ...host.PeerAddr) *host.Host {
 	t.Helper()
+	return onLink(t, name, l, peers...)
+}
+
+// onLink does so over any link.
+func onLink(t *testing.T, name string, l link.Link, peers ...host.PeerAddr) *host.Host {
+	t.Helper()
 	spec := module.BuiltinSpec("echo", echo.New().Describe(), module.Options{})
 	h, err := host.New(host.Config{Key: identity.NewKey(sha256.Sum256([]byte(name))), NetworkKey: sha256.Sum256([]byte("udp")), Incarnation: 1,
 		Link: l, Peers: peers, MaxMTU: 8972, Modules: []module.Spec{spec},
@@ -92,7 +98,7 @@ func TestIPv6(t *testing.T) {
 	b := onUDP(t, "B", lb, host.PeerAddr{Addr: lr.LocalAddr()})
 	wantEcho(t, a, r.Self(), 1<<20)
 	wantEcho(t, a, b.Self(), 1<<20)
-	if n := r.Snapshot().Counters.Forwarded; n < 500 {
+	if n := r.Snapshot().Counters.Forwarded; n < 100 {
 		t.Errorf("R relayed %d packets", n)
 	}
 	for _, p := range a.Snapshot().Peers {

@@ -24,18 +24,21 @@ type Trains struct {
 	until time.Duration // trains are off until then
 	times int           // how often they were turned off
 
-	// Packets of trains that were lost in a row, and when packets that left alone and
-	// arrived were sent: the last four.
-	run         int
-	first, last time.Duration
-	alone       [4]time.Duration
-	nAlone      int
+	runs   [2]lostTrains // up to the base, and above it
+	alone  [4]fate       // the last packets that left alone and arrived
+	nAlone int
 
 	window struct {
 		trains, lostTrains, singles, lostSingles int
 		since                                    time.Duration
 	}
 	bad int // windows in a row
+}
+
+// lostTrains are packets of trains that were lost in a row.
+type lostTrains struct {
+	n, size     int // size: of the largest
+	first, last time.Duration
 }
 
 // Off reports that packets should leave one by one now.
@@ -55,13 +58,13 @@ func (t *Trains) Fate(size int, train, lost bool, sent, now time.Duration) bool 
 		return false
 	}
 	if !train && !lost {
-		t.alone[t.nAlone%len(t.alone)] = sent
+		t.alone[t.nAlone%len(t.alone)] = fate{size, sent}
 		t.nAlone++
 	}
 	if train {
 		t.inRow(size, lost, sent)
 	}
-	if t.run >= lostRun && t.between() || t.windows(train, lost, now) {
+	if t.between(&t.runs[0], 0) || t.between(&t.runs[1], t.runs[1].size) || t.windows(train, lost, now) {
 		off := maxOff
 		if t.times < 8 {
 			off = min(off, trainsOff<<t.times)
@@ -74,27 +77,33 @@ func (t *Trains) Fate(size int, train, lost bool, sent, now time.Duration) bool 
 
 // inRow counts losses without an arrival between them.
 func (t *Trains) inRow(size int, lost bool, sent time.Duration) {
+	if !lost {
+		t.runs = [2]lostTrains{}
+		return
+	}
 	base := t.Base
 	if base == 0 {
 		base = Base
 	}
-	switch {
-	case !lost:
-		t.run = 0
-	case size > base:
-	case t.run == 0:
-		t.run, t.first, t.last = 1, sent, sent
-	default:
-		t.run++
-		t.first, t.last = min(t.first, sent), max(t.last, sent)
+	r := &t.runs[0]
+	if size > base {
+		r = &t.runs[1]
 	}
+	if r.n == 0 {
+		r.first, r.last = sent, sent
+	}
+	r.n++
+	r.size, r.first, r.last = max(r.size, size), min(r.first, sent), max(r.last, sent)
 }
 
-// between reports that a packet which left alone got through while trains did not:
-// an outage is one for both.
-func (t *Trains) between() bool {
-	for _, sent := range t.alone[:min(t.nAlone, len(t.alone))] {
-		if t.first < sent && sent < t.last {
+// between reports that a packet of at least that size which left alone got through
+// while a run of trains did not: an outage is one for both.
+func (t *Trains) between(r *lostTrains, size int) bool {
+	if r.n < lostRun {
+		return false
+	}
+	for _, f := range t.alone[:min(t.nAlone, len(t.alone))] {
+		if r.first < f.sent && f.sent < r.last && f.size >= size {
 			return true
 		}
 	}

@@ -65,6 +65,16 @@ func TestTrainsLost(t *testing.T) {
 			t.send(1, 1200, true, none)
 			t.send(10, 1200, true, all)
 		}, 0},
+		{"large ones, and a lone one as large got through", func(t *trial) {
+			t.send(10, 8972, true, all)
+			t.send(1, 8972, false, none)
+			t.send(2, 8972, true, all)
+		}, 1},
+		{"large and small ones do not add up", func(t *trial) {
+			t.send(10, 8972, true, all)
+			t.send(1, 8972, false, none)
+			t.send(10, 1200, true, all)
+		}, 0},
 		{"lost for their size", func(t *trial) {
 			t.send(10, 1300, true, all)
 			t.send(1, 60, false, none)
