@@ -1,6 +1,9 @@
 package sdk
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 // TestTrySend: A8.3, what the module's side remembers of full queues.
 func TestTrySend(t *testing.T) {
@@ -38,4 +41,15 @@ func TestDrop(t *testing.T) {
 	if _, err := ParseDrop(nil); err == nil {
 		t.Error("nothing was taken for a drop")
 	}
+}
+
+func FuzzDrop(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{1})
+	f.Add([]byte("\x00queue_full"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if d, err := ParseDrop(b); err == nil && !bytes.Equal(AppendDrop(nil, d), b) || err != nil && len(b) > 0 {
+			t.Errorf("%x reads back as %+v, %v", b, d, err)
+		}
+	})
 }
