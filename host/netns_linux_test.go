@@ -33,13 +33,16 @@ func newVeth(t *testing.T) *veth {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("needs ip")
 	}
-	v := &veth{t: t, ns: fmt.Sprintf("nhd%d", os.Getpid()), dev: fmt.Sprintf("nhd%dv", os.Getpid()),
-		here4: netip.MustParseAddr("10.211.9.1"), at4: netip.MustParseAddr("10.211.9.2"),
-		here6: netip.MustParseAddr("fd00:211:9::1"), at6: netip.MustParseAddr("fd00:211:9::2")}
+	// Networks of this process's own: another run may be under way on this machine.
+	pid := os.Getpid()
+	net4, net6 := fmt.Sprintf("10.%d.%d.", 100+pid%100, pid/100%250), fmt.Sprintf("fd00:211:%x:%x::", pid>>16, pid&0xffff)
+	v := &veth{t: t, ns: fmt.Sprintf("nhd%d", pid), dev: fmt.Sprintf("nhd%dv", pid),
+		here4: netip.MustParseAddr(net4 + "1"), at4: netip.MustParseAddr(net4 + "2"),
+		here6: netip.MustParseAddr(net6 + "1"), at6: netip.MustParseAddr(net6 + "2")}
 	t.Cleanup(func() { exec.Command("ip", "netns", "del", v.ns).Run() })
-	for _, line := range []string{"netns add NS", "link add DEV type veth peer name peer0 netns NS", "addr add 10.211.9.1/30 dev DEV",
-		"addr add fd00:211:9::1/64 dev DEV nodad", "link set DEV up", "-n NS addr add 10.211.9.2/30 dev peer0",
-		"-n NS addr add fd00:211:9::2/64 dev peer0 nodad", "-n NS link set peer0 up", "-n NS link set lo up"} {
+	for _, line := range []string{"netns add NS", "link add DEV type veth peer name peer0 netns NS", "addr add HERE4/30 dev DEV",
+		"addr add HERE6/64 dev DEV nodad", "link set DEV up", "-n NS addr add AT4/30 dev peer0",
+		"-n NS addr add AT6/64 dev peer0 nodad", "-n NS link set peer0 up", "-n NS link set lo up"} {
 		if err := v.ip(line); err != nil {
 			t.Skip(err)
 		}
@@ -48,7 +51,7 @@ func newVeth(t *testing.T) *veth {
 }
 
 func (v *veth) ip(line string) error {
-	line = strings.NewReplacer("NS", v.ns, "DEV", v.dev).Replace(line)
+	line = strings.NewReplacer("NS", v.ns, "DEV", v.dev, "HERE4", v.here4.String(), "HERE6", v.here6.String(), "AT4", v.at4.String(), "AT6", v.at6.String()).Replace(line)
 	if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("ip %s: %w: %s", line, err, out)
 	}
@@ -56,7 +59,7 @@ func (v *veth) ip(line string) error {
 }
 
 // listen makes a socket in the namespace.
-func (v *veth) listen(addr string) *link.UDP {
+func (v *veth) listen(addr netip.AddrPort) *link.UDP {
 	v.t.Helper()
 	type result struct {
 		l   *link.UDP
@@ -74,7 +77,7 @@ func (v *veth) listen(addr string) *link.UDP {
 			made <- result{nil, err}
 			return
 		}
-		l, err := link.ListenUDP(netip.MustParseAddrPort(addr), link.UDPOptions{})
+		l, err := link.ListenUDP(addr, link.UDPOptions{})
 		made <- result{l, err}
 	}()
 	r := <-made
@@ -113,13 +116,13 @@ func wantMTU(t *testing.T, h *host.Host, sizes ...int) {
 // host/pmtu), also when the wire becomes narrower, which costs no session.
 func TestDualStackNamespaces(t *testing.T) {
 	v := newVeth(t)
-	here, four, six := listenUDP(t, "[::]:0"), v.listen("10.211.9.2:0"), v.listen("[fd00:211:9::2]:0")
+	here, four, six := listenUDP(t, "[::]:0"), v.listen(netip.AddrPortFrom(v.at4, 0)), v.listen(netip.AddrPortFrom(v.at6, 0))
 	f := onUDP(t, "four", four)
 	s := onUDP(t, "six", six)
 	h := onUDP(t, "here", here, host.PeerAddr{Addr: netip.AddrPortFrom(v.at4, four.LocalAddr().Port()), Node: f.Self()})
 	wantEcho(t, h, f.Self(), 1<<20)
 	wantMTU(t, h, 1472)
-	r := onUDP(t, "relay", v.listen("[::]:0"), host.PeerAddr{Addr: netip.AddrPortFrom(v.here6, here.LocalAddr().Port()), Node: h.Self()},
+	r := onUDP(t, "relay", v.listen(netip.AddrPortFrom(netip.IPv6Unspecified(), 0)), host.PeerAddr{Addr: netip.AddrPortFrom(v.here6, here.LocalAddr().Port()), Node: h.Self()},
 		host.PeerAddr{Addr: six.LocalAddr(), Node: s.Self()})
 	wantMTU(t, h, 1472, 1452)
 	wantEcho(t, h, s.Self(), 1<<20) // over a relay in the other namespace
