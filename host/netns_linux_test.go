@@ -39,7 +39,10 @@ func newVeth(t *testing.T) *veth {
 	v := &veth{t: t, ns: fmt.Sprintf("nhd%d", pid), dev: fmt.Sprintf("nhd%dv", pid),
 		here4: netip.MustParseAddr(net4 + "1"), at4: netip.MustParseAddr(net4 + "2"),
 		here6: netip.MustParseAddr(net6 + "1"), at6: netip.MustParseAddr(net6 + "2")}
-	t.Cleanup(func() { exec.Command("ip", "netns", "del", v.ns).Run() })
+	t.Cleanup(func() {
+		_ = v.ip("link del DEV") // at once; with its namespace it would go later
+		_ = v.ip("netns del NS")
+	})
 	for _, line := range []string{"netns add NS", "link add DEV type veth peer name peer0 netns NS", "addr add HERE4/30 dev DEV",
 		"addr add HERE6/64 dev DEV nodad", "link set DEV up", "-n NS addr add AT4/30 dev peer0",
 		"-n NS addr add AT6/64 dev peer0 nodad", "-n NS link set peer0 up", "-n NS link set lo up"} {
