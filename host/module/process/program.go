@@ -9,21 +9,8 @@ import (
 	"lukechampine.com/blake3"
 )
 
-// checkedFile opens the artifact and compares its digest. The file stays open at
-// its start.
-func checkedFile(path string, want [32]byte) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open its program: %w", err)
-	}
-	if err := check(f, path, want); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func check(f *os.File, path string, want [32]byte) error {
+// checkKind refuses what is no program.
+func checkKind(f *os.File, path string, want [32]byte) error {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
@@ -35,6 +22,11 @@ func check(f *os.File, path string, want [32]byte) error {
 	case want == [32]byte{}:
 		return fmt.Errorf("%s has no digest to check it against: put blake3 into module.toml", path)
 	}
+	return nil
+}
+
+// checkDigest reads the file and compares; it leaves it at its start.
+func checkDigest(f *os.File, path string, want [32]byte) error {
 	h := blake3.New(32, nil)
 	if _, err := io.Copy(h, f); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
@@ -43,6 +35,6 @@ func check(f *os.File, path string, want [32]byte) error {
 		return fmt.Errorf("%s has BLAKE3 digest %x, expected %x: it was changed after it was accepted; if you meant that, write the new digest into %s",
 			path, got, want, filepath.Join(filepath.Dir(path), "module.toml"))
 	}
-	_, err = f.Seek(0, io.SeekStart)
+	_, err := f.Seek(0, io.SeekStart)
 	return err
 }

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 )
@@ -16,11 +17,15 @@ func openProgram(path string, want [32]byte, dir string) (*program, error) {
 	if err := copyFile(path, copied); err != nil {
 		return nil, err
 	}
-	f, err := checkedFile(copied, want)
+	f, err := os.Open(copied)
 	if err != nil {
 		return nil, err
 	}
-	return &program{path: copied}, f.Close()
+	defer f.Close()
+	if err := checkKind(f, path, want); err != nil {
+		return nil, err
+	}
+	return &program{path: copied}, checkDigest(f, path, want)
 }
 
 func (p *program) command(name string) *exec.Cmd {
