@@ -43,8 +43,10 @@ type Config struct {
 	Memory         int    // memory.max, bytes
 	LogLevel       string
 	LogFormat      string
-	Unsigned       bool     // modules.unsigned = "allow"
-	Builtin        []string // modules compiled in that are to run
+	Unsigned       bool              // modules.unsigned = "allow"
+	Dev            bool              // --dev: that, and unsigned modules are not pinned
+	Where          map[string]string // key: where it was set
+	Builtin        []string          // modules compiled in that are to run
 	Grants         map[string]map[string]any
 	Overrides      map[string]map[string]any // [module.NAME]
 }
@@ -118,7 +120,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	l.flags(flags)
 	c := l.decode()
 	if dev, _ := flags.GetBool("dev"); dev {
-		c.Unsigned = true
+		c.Unsigned, c.Dev = true, true
 	}
 	if len(l.faults) > 0 {
 		return nil, usageError{faultList(l.faults)}
@@ -148,7 +150,7 @@ func (l *layers) decode() *Config {
 		Open: boolean("open"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
-		Grants: l.tables("grants"), Overrides: l.tables("module")}
+		Where: l.from, Grants: l.tables("grants"), Overrides: l.tables("module")}
 	var err error
 	if c.DeadAfter, err = time.ParseDuration(k.String("liveness.dead")); err != nil || c.DeadAfter < 30*time.Millisecond || c.DeadAfter > time.Minute {
 		l.fault("liveness.dead", "liveness.dead = %q: want a duration from 30ms to 1m", k.String("liveness.dead"))

@@ -55,6 +55,11 @@ func (l *layers) file(path string, text []byte) {
 		}
 		return path
 	})
+	for _, key := range k.Keys() {
+		if n := lineOfKey(text, key); n > 0 && strings.HasPrefix(key, "module.") {
+			l.from[key] = fmt.Sprintf("%s:%d", path, n)
+		}
+	}
 	for _, table := range []string{"grants", "module"} {
 		for _, name := range k.MapKeys(table) {
 			key := table + "." + name

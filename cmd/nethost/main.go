@@ -120,12 +120,15 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 func exitCode(err error) int {
 	var usage usageError
+	var refused refusedError
 	var e *client.Error
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &refused):
+		return exitRefused
 	case errors.Is(err, client.ErrNotRunning):
 		return exitNotHere
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errWaited):

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,10 +15,11 @@ import (
 )
 
 func moduleCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "module", Short: "write, build, test and measure modules", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "module", Short: "write, build, test, sign and admit modules", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
 	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand())
+	cmd.AddCommand(packageVerbs()...)
 	return cmd
 }
 
@@ -28,7 +28,8 @@ func moduleBuildCommand() *cobra.Command {
 		Use:   "build DIR",
 		Short: "build the module in DIR into a package: artifact and module.toml with its digest",
 		Long: `Builds the module in DIR and writes a package that can be put into a plugin
-directory: the artifact, and module.toml with its BLAKE3 digest.
+directory: the artifact, and module.toml with its BLAKE3 digest. A
+.wasm holds its module.toml too, so that the bare file is a package as well.
 
 The language is told by the files: Go (*.go), C (*.c), Rust (src/lib.rs or one .rs
 file), AssemblyScript (*.ts) or Python (*.py). With carrier "wasm" the result is a
@@ -94,12 +95,17 @@ func buildPackage(cmd *cobra.Command, src, out, built string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if m.Carrier == module.Wasm {
+		if err := module.EmbedFile(artifact, []byte(module.WithoutKey(string(text), "blake3"))); err != nil {
+			return "", err
+		}
+	}
 	sum, err := module.Digest(artifact)
 	if err != nil {
 		return "", err
 	}
 	digest := hex.EncodeToString(sum[:])
-	return digest, os.WriteFile(filepath.Join(out, module.ManifestName), []byte(withDigest(string(text), digest)), 0o644)
+	return digest, os.WriteFile(filepath.Join(out, module.ManifestName), []byte(module.WithKey(string(text), "blake3", digest, "artifact")), 0o644)
 }
 
 // copyArtifact takes a file that another toolchain made into the package.
@@ -112,21 +118,4 @@ func copyArtifact(from, to string) error {
 		return err
 	}
 	return os.WriteFile(to, b, 0o755)
-}
-
-// withDigest puts the line blake3 = "..." after the line of the artifact.
-func withDigest(text, digest string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		key, _, _ := strings.Cut(line, "=")
-		switch strings.TrimSpace(key) {
-		case "blake3":
-			continue
-		case "artifact":
-			fmt.Fprintf(&b, "%s\nblake3   = %q\n", strings.TrimRight(line, "\n"), digest)
-		default:
-			b.WriteString(line)
-		}
-	}
-	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -143,7 +144,7 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 // loadModules reads the plugin directory and the compiled-in modules. A package
 // that is refused is told on stderr and in the listing; the others start.
 func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Rejection, error) {
-	opts := module.Options{Unsigned: c.Unsigned, Core: coreModules, Grants: c.Grants, Overrides: c.Overrides, Builtin: builtin.All()}
+	opts := moduleOptions(c)
 	var rejected []module.Rejection
 	if c.Plugins != "" {
 		var err error
@@ -171,6 +172,11 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 	for _, name := range slices.Sorted(maps.Keys(c.Overrides)) {
 		unused(log, "module", name, cfg.Modules, rejected)
 	}
+	for _, s := range cfg.Modules {
+		for _, note := range s.Standing.Notes {
+			log.Warn(note, "module", s.Name)
+		}
+	}
 	for _, r := range rejected {
 		log.Error("module refused", "file", r.File, "line", r.Line, "reason", r.Reason)
 	}
@@ -178,12 +184,30 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 }
 
 // unused warns of a table for a module that is not here: most likely its name is
-// misspelt.
+// misspelt, or it lacks the publisher's.
 func unused(log *slog.Logger, table, name string, specs []module.Spec, rejected []module.Rejection) {
-	if !slices.ContainsFunc(specs, func(s module.Spec) bool { return s.Name == name }) &&
-		!slices.ContainsFunc(rejected, func(r module.Rejection) bool { return filepath.Base(r.Dir) == name }) {
-		log.Warn("the configuration speaks of a module that is not here", "table", "["+table+"."+name+"]")
+	bare := name[strings.LastIndexByte(name, '/')+1:]
+	if slices.ContainsFunc(rejected, func(r module.Rejection) bool { return strings.TrimSuffix(filepath.Base(r.Path()), ".wasm") == bare }) {
+		return
 	}
+	hint := ""
+	for i := range specs {
+		tables := []string{specs[i].Name}
+		if table == "grants" {
+			tables = specs[i].GrantTables()
+		}
+		if slices.Contains(tables, name) {
+			return
+		}
+		if specs[i].Name == bare {
+			hint = fmt.Sprintf("[%s.%q]", table, tables[0])
+		}
+	}
+	if hint != "" {
+		log.Warn("the configuration gives grants to a module of another publisher than the one that is here", "table", "["+table+"."+name+"]", "want", hint)
+		return
+	}
+	log.Warn("the configuration speaks of a module that is not here", "table", "["+table+"."+name+"]")
 }
 
 func newLogger(c *Config, w io.Writer) *slog.Logger {

@@ -72,6 +72,7 @@ type Spec struct {
 	Config       []sdk.Pair
 	Limits       Limits
 	Grants       Grants
+	Standing     Standing
 
 	// Seed feeds a guest's random_get, so that a run can be replayed.
 	Seed [32]byte

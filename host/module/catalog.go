@@ -3,10 +3,9 @@ package module
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -15,15 +14,29 @@ import (
 
 // Options of Load.
 type Options struct {
-	// Unsigned allows packages that nobody signed.
+	// Unsigned allows packages that nobody signed, or nobody the operator knows.
 	Unsigned bool
-	// Core names the modules that may hold ids of the core range.
+	// Dev does not pin such packages.
+	Dev bool
+	// DryRun decides as ever but pins nothing.
+	DryRun bool
+	// Release is the publisher whose modules may hold core ids; "" for nobody.
+	Release string
+	// TrustFile and LockFile are the operator's files, read anew at each load;
+	// "" for none.
+	TrustFile, LockFile string
+	// Core names the compiled-in modules that may hold ids of the core range.
 	Core []string
 	// Grants and Overrides are the operator's tables [grants.NAME] and
 	// [module.NAME].
 	Grants, Overrides map[string]map[string]any
 	// Builtin are the modules compiled in, by name.
 	Builtin map[string]func() sdk.Module
+	// Where says in which file and line a key of the configuration is set, such
+	// as "module.echo.config.greeting"; nil when nobody knows.
+	Where map[string]string
+
+	bareSchema bool // do not ask for required keys of the configuration
 }
 
 // Rejection is a package that was refused, and why.
@@ -31,43 +44,60 @@ type Rejection struct {
 	Dir, File string
 	Line      int // 0: none in particular
 	Reason    string
+	// Waits is set for a package that needs the operator's approval: an older
+	// version of it goes on serving.
+	Waits *ApprovalError
+}
+
+// Path is the folder of the package, or its bare .wasm.
+func (r *Rejection) Path() string {
+	if strings.HasSuffix(r.File, wasmSuffix) && filepath.Dir(r.File) == r.Dir {
+		return r.File
+	}
+	return r.Dir
 }
 
 // override is the table [module.NAME].
 type override struct {
-	Carrier string            `toml:"carrier"`
-	Memory  string            `toml:"memory"`
-	CPU     string            `toml:"cpu"`
-	CPUMax  string            `toml:"cpu_max"`
-	Mailbox int               `toml:"mailbox"`
-	Inline  *bool             `toml:"inline"`
-	Config  map[string]string `toml:"config"`
+	Carrier string         `toml:"carrier"`
+	Memory  string         `toml:"memory"`
+	CPU     string         `toml:"cpu"`
+	CPUMax  string         `toml:"cpu_max"`
+	Mailbox int            `toml:"mailbox"`
+	Inline  *bool          `toml:"inline"`
+	Config  map[string]any `toml:"config"`
 }
 
 // Load reads a plugin directory: every folder in it with a module.toml is a
-// package. Packages that are refused do not keep the others from loading; only a
-// directory that cannot be read, or a wrong [grants] or [module] table, is an
-// error.
+// package, and every .wasm file that holds its manifest. Packages that are refused
+// do not keep the others from loading; only a directory or a file of the operator
+// that cannot be read, or a wrong [grants] or [module] table, is an error. Packages
+// seen first are pinned. The specs are in the order of Order.
 func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 	if err := opts.Check(); err != nil {
 		return nil, nil, err
 	}
-	folders, err := os.ReadDir(dir)
+	st, err := opts.stores()
 	if err != nil {
-		return nil, nil, fmt.Errorf("plugin directory: %w", err)
+		return nil, nil, err
+	}
+	paths, err := packagePaths(dir)
+	if err != nil {
+		return nil, nil, err
 	}
 	var specs []Spec
 	var rejected []Rejection
 	holder := map[[2]int]string{} // (id, major): module
 	names := map[string]string{}
-	for _, f := range folders {
-		path := filepath.Join(dir, f.Name())
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			continue
-		}
-		spec, err := loadPackage(path, opts)
+	for _, path := range paths {
+		fresh := len(st.fresh)
+		p, err := ReadPackage(path)
 		if errors.Is(err, errNoPackage) {
 			continue
+		}
+		var spec Spec
+		if err == nil {
+			spec, err = opts.admit(p, st)
 		}
 		if other := names[spec.Name]; err == nil && other != "" {
 			err = fmt.Errorf("%s holds a module called %q already: two would share state and grants", other, spec.Name)
@@ -76,28 +106,58 @@ func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 			err = claim(holder, spec)
 		}
 		if err != nil {
+			st.fresh = st.fresh[:fresh]
 			rejected = append(rejected, rejection(path, err))
 			continue
 		}
 		names[spec.Name] = path
 		specs = append(specs, spec)
 	}
-	return specs, rejected, nil
+	return Order(specs), rejected, opts.pinFresh(st)
 }
 
-var errNoPackage = errors.New("no module.toml")
-
-// fileError is a fault of a file of a package.
-type fileError struct {
-	file string
-	err  error
+// packagePaths lists what may be a package.
+func packagePaths(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("plugin directory: %w", err)
+	}
+	var paths []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path)
+		if err != nil || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if info.IsDir() || e.Type().IsRegular() && strings.HasSuffix(e.Name(), wasmSuffix) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
 }
 
-func (e *fileError) Error() string { return e.err.Error() }
-func (e *fileError) Unwrap() error { return e.err }
+// FindPackage reads the package of a plugin directory whose manifest has a name.
+func FindPackage(dir, name string) (*Package, error) {
+	paths, err := packagePaths(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		if p, err := ReadPackage(path); err == nil && p.Manifest.Name == name {
+			return p, nil
+		} else if err != nil && strings.TrimSuffix(filepath.Base(path), wasmSuffix) == name && !errors.Is(err, errNoPackage) {
+			return nil, fileLine(rejection(path, err).File, err)
+		}
+	}
+	return nil, fmt.Errorf("no package in %s is called %q", dir, name)
+}
 
 func rejection(dir string, err error) Rejection {
 	r := Rejection{Dir: dir, File: filepath.Join(dir, ManifestName), Reason: err.Error()}
+	if strings.HasSuffix(dir, wasmSuffix) {
+		r.Dir, r.File = filepath.Dir(dir), dir
+	}
+	errors.As(err, &r.Waits)
 	var fe *fileError
 	var le *LineError
 	if errors.As(err, &fe) {
@@ -122,76 +182,13 @@ func claim(holder map[[2]int]string, s Spec) error {
 	return nil
 }
 
-// loadPackage verifies one package.
-func loadPackage(dir string, opts Options) (Spec, error) {
-	path := filepath.Join(dir, ManifestName)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Spec{}, errNoPackage
-	}
-	if err != nil {
-		return Spec{}, err
-	}
-	m, err := ParseManifest(text)
-	if err != nil {
-		return Spec{}, err
-	}
-	for i, p := range m.Subprotocols {
-		if err := checkRange(m.Name, p, opts.Core); err != nil {
-			return Spec{}, &LineError{lineOfNth(text, "[[subprotocol]]", i), err.Error()}
-		}
-	}
-	// The publisher stays empty: nobody has checked a signature.
-	s := Spec{Name: m.Name, Release: m.Release, Kind: m.Carrier, Dir: dir, Digest: m.Digest,
-		Subprotocols: m.Subprotocols, Methods: m.Methods, Config: m.Config, Limits: m.Limits}
-	if err := opts.apply(&s); err != nil {
-		return Spec{}, err
-	}
-	if s.Kind == Builtin {
-		if opts.Builtin[s.Name] == nil {
-			return Spec{}, fmt.Errorf("carrier = \"builtin\": no module %q is compiled in", s.Name)
-		}
-		return s, nil
-	}
-	if !opts.Unsigned {
-		return Spec{}, errors.New("unsigned: nobody vouches for this package; allow such ones with modules.unsigned = \"allow\" or `nethost run --dev`")
-	}
-	s.Artifact, err = filepath.Abs(filepath.Join(dir, m.Artifact))
-	if err != nil {
-		return Spec{}, err
-	}
-	return s, checkArtifact(&s, m, text)
-}
-
-// checkArtifact compares the artifact with the digest the manifest states.
-func checkArtifact(s *Spec, m Manifest, text []byte) error {
-	info, err := os.Lstat(s.Artifact)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return &LineError{lineOf(text, "artifact"), fmt.Sprintf("artifact %s is missing", m.Artifact)}
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return &LineError{lineOf(text, "artifact"), fmt.Sprintf("artifact %s is no regular file", m.Artifact)}
-	case !m.HasDigest:
-		return &LineError{0, "no blake3 = \"...\": `nethost module build` fills it in"}
-	}
-	sum, err := Digest(s.Artifact)
-	if err != nil {
-		return &fileError{s.Artifact, err}
-	}
-	if sum != m.Digest {
-		return &LineError{lineOf(text, "blake3"), fmt.Sprintf("artifact %s has another digest (%x...): it was changed after it was packed", m.Artifact, sum[:8])}
-	}
-	return nil
-}
-
 // BuiltinSpec is the package of a module that is compiled in. It runs inline: its
 // author is ours.
 func BuiltinSpec(name string, d sdk.Descriptor, opts Options) Spec {
 	s := Spec{Name: name, Release: d.Release, Kind: Builtin, Subprotocols: d.Subprotocols, Methods: d.Methods, Limits: DefaultLimits}
 	s.Limits.inline()
-	_ = opts.apply(&s) // Check has said what is wrong with the tables
+	s.Standing.Voucher = CompiledIn
+	_ = opts.apply(&s, nil) // Check has said what is wrong with the tables
 	s.Kind = Builtin
 	return s
 }
@@ -204,31 +201,52 @@ func (l *Limits) inline() { l.Inline, l.CPUMax = true, min(l.CPUMax, DefaultLimi
 func (o *Options) Check() error {
 	var faults []error
 	for _, name := range sortedKeys(o.Grants) {
-		if _, err := o.grants(name); err != nil {
-			faults = append(faults, fmt.Errorf("[grants.%s]: %w", name, err))
+		_, err := o.grants([]string{name})
+		if owner, _, ok := strings.Cut(name, "/"); ok && err == nil && !nameRule.MatchString(owner) {
+			_, err = ParsePublisher(owner)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("[grants.%s]: %w", tableKey(name), err))
 		}
 	}
 	for _, name := range sortedKeys(o.Overrides) {
 		s := Spec{Name: name, Limits: DefaultLimits}
-		if err := o.override(&s); err != nil {
+		if err := o.override(&s, nil); err != nil {
 			faults = append(faults, fmt.Errorf("[module.%s]: %w", name, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// apply gives a spec what the operator said about it.
-func (o *Options) apply(s *Spec) error {
-	var err error
-	if s.Grants, err = o.grants(s.Name); err != nil {
-		return err
+// tableKey quotes a key as TOML wants it.
+func tableKey(name string) string {
+	if strings.Contains(name, "/") {
+		return `"` + name + `"`
 	}
-	return o.override(s)
+	return name
 }
 
-func (o *Options) grants(name string) (Grants, error) {
+// apply gives a spec what the operator said about it.
+func (o *Options) apply(s *Spec, schema []Field) error {
+	var err error
+	if s.Grants, err = o.grants(s.GrantTables()); err != nil {
+		return err
+	}
+	return o.override(s, schema)
+}
+
+// grants reads the table of a module; one of the names is enough.
+func (o *Options) grants(names []string) (Grants, error) {
+	var table map[string]any
+	for _, name := range names {
+		if t, ok := o.Grants[name]; ok && table != nil {
+			return Grants{}, fmt.Errorf("[grants.%s] and [grants.%s] speak of the same module: keep one", tableKey(names[0]), tableKey(name))
+		} else if ok {
+			table = t
+		}
+	}
 	var w fileWants
-	if err := redecode(o.Grants[name], &w); err != nil {
+	if err := redecode(table, &w); err != nil {
 		return Grants{}, err
 	}
 	g, kerr := w.grants()
@@ -238,7 +256,7 @@ func (o *Options) grants(name string) (Grants, error) {
 	return g, nil
 }
 
-func (o *Options) override(s *Spec) error {
+func (o *Options) override(s *Spec, schema []Field) error {
 	var v override
 	if err := redecode(o.Overrides[s.Name], &v); err != nil {
 		return err
@@ -271,14 +289,20 @@ func (o *Options) override(s *Spec) error {
 	if s.Kind == "" { // Check has no package at hand
 		return nil
 	}
-	for _, key := range sortedKeys(v.Config) {
-		i := slices.IndexFunc(s.Config, func(p sdk.Pair) bool { return p.Key == key })
-		if i < 0 {
-			return fmt.Errorf("[module.%s.config]: the module has no key %q", s.Name, key)
-		}
-		s.Config[i].Value = v.Config[key]
+	var err error
+	if o.bareSchema {
+		return nil
 	}
-	return nil
+	s.Config, err = configure(schema, v.Config)
+	var ke *keyError
+	if errors.As(err, &ke) {
+		table := fmt.Sprintf("module.%s.config", s.Name)
+		if where := o.Where[table+"."+ke.key]; where != "" {
+			return fmt.Errorf("%s: [%s]: %s", where, table, ke.reason)
+		}
+		return fmt.Errorf("[%s]: %s", table, ke.reason)
+	}
+	return err
 }
 
 // errInlineProcess is for a combination that would make the reader wait for

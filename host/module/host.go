@@ -40,7 +40,7 @@ type State interface {
 type Config struct {
 	Host     Host
 	Carriers map[Kind]Carrier
-	// State gives a module's state by the module's name.
+	// State gives a module's state by the module's full name.
 	State func(name string) State
 	// Clock is monotonic time since an origin that stays.
 	Clock func() time.Duration

@@ -50,7 +50,7 @@ func (s *supervisor) start(inst Instance, life uint64, reason sdk.StartReason) e
 	s.inst, s.life, s.seq, s.state, s.drained = inst, life, 0, nil, false
 	grants := s.spec.Grants
 	if grants.State > 0 && s.m.cfg.State != nil {
-		s.state = s.m.cfg.State(s.spec.Name)
+		s.state = s.m.cfg.State(s.spec.FullName())
 	}
 	if s.state == nil {
 		grants.State = 0

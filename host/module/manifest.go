@@ -13,7 +13,6 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"nethost/registry"
 	"nethost/sdk"
 )
 
@@ -33,7 +32,7 @@ type Manifest struct {
 	Wants        []string // grants asked for, as Grants.List names them
 	Wanted       Grants   // the same, with their sizes
 	Limits       Limits
-	Config       []sdk.Pair
+	Schema       []Field // the module's configuration
 	Methods      []string
 }
 
@@ -61,7 +60,7 @@ type fileManifest struct {
 	Subprotocol []fileSubprotocol `toml:"subprotocol"`
 	Wants       fileWants         `toml:"wants"`
 	Limits      fileLimits        `toml:"limits"`
-	Config      map[string]string `toml:"config"`
+	Config      map[string]any    `toml:"config"`
 	API         struct {
 		Methods []string `toml:"methods"`
 	} `toml:"api"`
@@ -131,6 +130,7 @@ func ParseManifest(text []byte) (Manifest, error) {
 	fault := func(key, format string, a ...any) (Manifest, error) {
 		return Manifest{}, &LineError{lineOf(text, key), fmt.Sprintf(format, a...)}
 	}
+	_, publisherErr := ParsePublisher(f.Publisher)
 	m := Manifest{Name: f.Name, Publisher: f.Publisher, Release: f.Version, Carrier: Kind(f.Carrier), Artifact: f.Artifact, Methods: f.API.Methods}
 	switch {
 	case !nameRule.MatchString(f.Name):
@@ -139,6 +139,8 @@ func ParseManifest(text []byte) (Manifest, error) {
 		return fault("version", "version = %q: want a release such as \"0.3.1\"", f.Version)
 	case !slices.Contains([]Kind{Builtin, Wasm, Process}, m.Carrier):
 		return fault("carrier", "carrier = %q: want builtin, wasm or process", f.Carrier)
+	case f.Publisher != "" && publisherErr != nil:
+		return fault("publisher", "%v", publisherErr)
 	case m.Carrier != Builtin && (f.Artifact == "" || f.Artifact != filepath.Base(f.Artifact) || strings.HasPrefix(f.Artifact, ".")):
 		return fault("artifact", "artifact = %q: want the name of a file in this folder", f.Artifact)
 	case len(f.Subprotocol) == 0:
@@ -163,6 +165,7 @@ func ParseManifest(text []byte) (Manifest, error) {
 		}
 		m.Subprotocols = append(m.Subprotocols, p)
 	}
+	var serr error
 	wants, err := f.Wants.grants()
 	if err != nil {
 		return fault(err.key, "%s", err.reason)
@@ -174,8 +177,8 @@ func ParseManifest(text []byte) (Manifest, error) {
 	if m.Limits.Inline && m.Carrier == Process {
 		return fault("inline", "%s", errInlineProcess)
 	}
-	for _, key := range sortedKeys(f.Config) {
-		m.Config = append(m.Config, sdk.Pair{Key: key, Value: f.Config[key]})
+	if m.Schema, serr = parseSchema(text, f.Config); serr != nil {
+		return Manifest{}, serr
 	}
 	return m, nil
 }
@@ -209,6 +212,16 @@ func (e *keyError) Error() string { return e.reason }
 func (w fileWants) grants() (Grants, *keyError) {
 	g := Grants{Announce: w.Announce, Call: w.Call, Connect: w.Connect, Sign: w.Sign, Entropy: w.Entropy, Secret: w.Secret, Wall: w.Wall}
 	var err *keyError
+	for _, tag := range w.Announce {
+		if tag == "" || len(tag) > 128 || strings.ContainsFunc(tag, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return g, &keyError{"announce", fmt.Sprintf("announce: %q: want a prefix of tags, at most 128 printable ASCII characters", tag)}
+		}
+	}
+	for _, name := range w.Call {
+		if !nameRule.MatchString(name) {
+			return g, &keyError{"call", fmt.Sprintf("call: %q: want the name of a module", name)}
+		}
+	}
 	if g.State, err = parseSize("state", w.State); err != nil {
 		return g, err
 	}
@@ -304,15 +317,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// checkRange refuses ids a module may not hold.
-func checkRange(name string, p sdk.Subprotocol, core []string) error {
-	switch r := registry.RangeOf(p.ID); {
-	case r == registry.RangeKernel:
-		return fmt.Errorf("%v belongs to the kernel: no module may hold it", p.ID)
-	case r == registry.RangeCore && !slices.Contains(core, name):
-		return fmt.Errorf("%v is a core id, for modules of nethost itself: take one of 0x1000-0xefff (vendor) or 0xf000-0xffff (experimental)", p.ID)
-	}
-	return nil
 }

@@ -36,6 +36,9 @@ type supervisor struct {
 	wake chan struct{} // holds a token when there is something to look at
 	done chan struct{} // closed when the goroutine ended
 
+	settled  chan struct{} // closed when the first start came to an end
+	settling sync.Once
+
 	run     sync.Mutex // guards what follows, and calls of inst.Deliver
 	inst    Instance
 	life    uint64 // the mailbox's number of inst
@@ -62,7 +65,8 @@ type supervisor struct {
 func newSupervisor(m *Manager, slot int, spec Spec) *supervisor {
 	log := m.cfg.Log.With("module", spec.Name)
 	return &supervisor{m: m, slot: slot, spec: spec, log: log, lim: &limiter{log: log, now: m.cfg.Clock},
-		box: newMailbox(spec.Limits.Mailbox), wake: make(chan struct{}, 1), done: make(chan struct{}), counters: map[string]uint64{}}
+		box: newMailbox(spec.Limits.Mailbox), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		settled: make(chan struct{}), counters: map[string]uint64{}}
 }
 
 // poke makes the goroutine look. It never blocks.
@@ -76,6 +80,8 @@ func (s *supervisor) poke() {
 // supervise runs until the manager closes.
 func (s *supervisor) supervise(ctx context.Context) {
 	defer close(s.done)
+	defer s.settle()
+	s.awaitCallees(ctx)
 	reason := sdk.StartFresh
 	for {
 		err := s.live(ctx, reason)
@@ -83,6 +89,7 @@ func (s *supervisor) supervise(ctx context.Context) {
 			s.turnTo((*lifecycle).stopped)
 			return
 		}
+		s.settle()
 		pause, again := s.crashed(err)
 		if !again {
 			s.m.cfg.Host.Gone(s.slot)
@@ -143,6 +150,7 @@ func (s *supervisor) live(ctx context.Context, reason sdk.StartReason) error {
 	}
 	if err == nil {
 		if err = s.start(inst, life, reason); err == nil {
+			s.settle()
 			err = s.serve(inst)
 		}
 	}
