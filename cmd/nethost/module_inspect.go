@@ -219,8 +219,13 @@ func (in *inspection) manifest(c *Config, p *module.Package) {
 func (in *inspection) wasm(bin []byte, memory uint64) {
 	w := wasm.Inspect(bin, memory)
 	in.Program = "WebAssembly core module"
+	if strings.HasPrefix(w.Refused, "is a component") {
+		in.Program = "WebAssembly component"
+	}
 	in.Imports, in.Exports, in.Functions = w.Imports, w.Exports, w.Functions
-	in.Memory = size(w.MemoryMin) + " to start"
+	if w.MemoryMin > 0 {
+		in.Memory = size(w.MemoryMin) + " to start"
+	}
 	if w.MemoryMax > 0 {
 		in.Memory += ", " + size(w.MemoryMax) + " at most by itself"
 	}

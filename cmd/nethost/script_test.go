@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"await":  cmdAwait,
 			"pack":   cmdPack,
 			"upper":  cmdUpper,
+			"unhex":  cmdUnhex,
 		},
 	})
 }
@@ -156,4 +158,11 @@ func cmdPack(ts *testscript.TestScript, neg bool, args []string) {
 // cmdUpper sets a variable to a text in capitals: upper NAME TEXT.
 func cmdUpper(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.ToUpper(args[1]))
+}
+
+// cmdUnhex writes a file of hexadecimal digits: unhex FILE 0061736d.
+func cmdUnhex(ts *testscript.TestScript, neg bool, args []string) {
+	b, err := hex.DecodeString(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
 }

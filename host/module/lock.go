@@ -191,26 +191,26 @@ func fileLine(path string, err error) error {
 // UpdateTrust changes the trust store at path: reads it, lets change work on it
 // and puts it back whole, or leaves it as it was when change fails.
 func UpdateTrust(path string, change func(*Trust) error) error {
-	t, err := ReadTrust(path)
-	if err == nil {
-		err = change(t)
-	}
-	if err != nil {
-		return err
-	}
-	return replaceFile(path, t.Text(), 0o644)
+	return updateOwn(path, ParseTrust, change, (*Trust).Text)
 }
 
 // UpdateLock changes nethost.lock in the same way.
 func UpdateLock(path string, change func(*Lock) error) error {
-	l, err := ReadLock(path)
+	return updateOwn(path, ParseLock, change, (*Lock).Text)
+}
+
+func updateOwn[T any](path string, parse func([]byte) (*T, error), change func(*T) error, text func(*T) []byte) error {
+	v, err := readOwn(path, parse)
 	if err == nil {
-		err = change(l)
+		err = change(v)
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
 	}
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, l.Text(), 0o644)
+	return replaceFile(path, text(v), 0o644)
 }
 
 // replaceFile puts a new file in the place of an old one: whoever reads sees one
