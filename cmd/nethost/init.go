@@ -58,6 +58,7 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # given by default.
 # [grants.counter]
 # state = "1MiB"              # key-value state, kept across restarts
+# [grants."acme/telemetry"]   # one that is signed: with the label of its publisher
 
 # [module.echo]
 # carrier = "builtin"         # run it compiled in instead of from its package

@@ -236,9 +236,9 @@ func modulesCommand() *cobra.Command {
 			var rows [][]string
 			for _, x := range r.Modules {
 				rows = append(rows, []string{x.Name, x.Release, x.Carrier, strings.Join(x.Ids, ","), x.State, fmt.Sprint(x.Restarts),
-					fmt.Sprint(x.Events), fmt.Sprint(x.Denied), fmt.Sprint(x.Dropped), strings.Join(x.Grants, ","), x.LastError})
+					fmt.Sprint(x.Events), fmt.Sprint(x.Denied), fmt.Sprint(x.Dropped), strings.Join(x.Grants, ","), shortPublisher(x.Publisher), x.LastError})
 			}
-			table(w, "NAME RELEASE CARRIER IDS STATE RESTARTS EVENTS DENIED DROPPED GRANTS LAST-ERROR", rows)
+			table(w, "NAME RELEASE CARRIER IDS STATE RESTARTS EVENTS DENIED DROPPED GRANTS PUBLISHER LAST-ERROR", rows)
 			for _, x := range r.Rejected {
 				where := x.File
 				if x.Line > 0 {

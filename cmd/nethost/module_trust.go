@@ -25,7 +25,7 @@ func moduleOptions(c *Config) module.Options {
 // packageVerbs are the verbs of packages: who made them, and whether they may run.
 func packageVerbs() []*cobra.Command {
 	return []*cobra.Command{keygenCommand(), signCommand(), verifyCommand(), trustCommand(), untrustCommand(), lockCommand(),
-		approveCommand(), moduleListCommand(), diffCommand(), inspectCommand()}
+		approveCommand(), moduleListCommand(), packagesCommand(), diffCommand(), inspectCommand()}
 }
 
 func trustCommand() *cobra.Command {

@@ -48,6 +48,7 @@ func Listen(path string, b Backend) (*Server, error) {
 	// Compression costs more than a socket of this machine carries.
 	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}, connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil)))
+	mountPackages(mux, b)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -34,6 +34,8 @@ const idleTime = 10 * time.Second
 type Client struct {
 	path string
 	rpc  v1.NodeServiceClient
+
+	packages v1.PackageServiceClient
 }
 
 // New returns a client of the node whose API socket is at path. It does not
@@ -50,8 +52,9 @@ func New(path string) *Client {
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 4 << 20},
 	}}
 	// No compression: the bytes do not leave the machine.
-	return &Client{path, v1.NewNodeServiceClient(hc, "http://nethost", connect.WithGRPC(),
-		connect.WithAcceptCompression("gzip", nil, nil))}
+	opts := []connect.ClientOption{connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)}
+	return &Client{path: path, rpc: v1.NewNodeServiceClient(hc, "http://nethost", opts...),
+		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...)}
 }
 
 // Target is what to talk to.
