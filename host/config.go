@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"nethost/host/identity"
+	"nethost/host/kernel"
 	"nethost/host/link"
 	"nethost/host/module"
 	"nethost/sdk"
@@ -48,6 +49,9 @@ type Config struct {
 	State func(name string) module.State
 	// NoRelay refuses to forward for others. Default false.
 	NoRelay bool
+	// Policy is what the node refuses from the start on; SetPolicy replaces it.
+	// Default: nothing.
+	Policy kernel.Policy
 	// Memory bounds what the node holds whatever arrives, in bytes; half of it is
 	// for streams. Default 256 MiB, at least 16 MiB.
 	Memory int

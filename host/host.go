@@ -37,8 +37,10 @@ type Host struct {
 	by    *Stream // whose application runs the step under way
 	next  uint64  // last application stream number
 	watch map[chan kernel.Trace]struct{}
-	warns warnLimit
-	down  bool
+	// traces are the questions of TraceHop under way, by token.
+	traces map[uint64]chan kernel.Hop
+	warns  warnLimit
+	down   bool
 }
 
 // ErrClosed is returned by calls on a host that has ended.
@@ -54,13 +56,13 @@ func New(cfg Config) (*Host, error) {
 		return nil, errors.Join(errors.New("host: entropy source failed"), err)
 	}
 	h := &Host{cfg: cfg, start: time.Now(), outbox: newOutbox(cfg.Link), push: make(chan struct{}, 1), reader: newReader(cfg.Link), jobs: make(chan *kernel.Job, 1024), table: registry.NewTable(),
-		apps: map[uint64]*Stream{}, watch: map[chan kernel.Trace]struct{}{}, armed: never}
+		apps: map[uint64]*Stream{}, watch: map[chan kernel.Trace]struct{}{}, traces: map[uint64]chan kernel.Hop{}, armed: never}
 	var names []string
 	for _, s := range cfg.Modules {
 		names = append(names, s.Name)
 	}
 	k, err := kernel.New(kernel.Config{Key: cfg.Key, Static: identity.NewStatic(cfg.Key, seed, cfg.Incarnation),
-		NetworkKey: cfg.NetworkKey, NetworkKey2: cfg.NetworkKey2, Entropy: cfg.Entropy, Modules: names, NoRelay: cfg.NoRelay,
+		NetworkKey: cfg.NetworkKey, NetworkKey2: cfg.NetworkKey2, Entropy: cfg.Entropy, Modules: names, NoRelay: cfg.NoRelay, Policy: cfg.Policy,
 		AES: fastAES(), MaxMTU: cfg.MaxMTU, Memory: cfg.Memory / 2, DeadAfter: cfg.DeadAfter, WaveInterval: cfg.WaveInterval}, h.Now())
 	if err != nil {
 		return nil, err

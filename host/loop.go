@@ -55,6 +55,9 @@ func (h *Host) stepLocked() {
 	}
 }
 
+// TraceModule is the kind of events about the node's own modules.
+const TraceModule kernel.TraceKind = "module"
+
 // tick runs when a deadline came.
 func (h *Host) tick() {
 	h.mu.Lock()
@@ -80,6 +83,9 @@ func (h *Host) flush() {
 	for _, j := range h.out.Jobs {
 		h.jobs <- j // never blocks: the kernel bounds its jobs below the capacity
 	}
+	for i := range h.out.Hops {
+		h.hop(h.out.Hops[i])
+	}
 	for i := range h.out.Trace {
 		h.traced(h.out.Trace[i])
 	}
@@ -93,7 +99,7 @@ func (h *Host) traced(t kernel.Trace) {
 		who = t.Addr.String()
 	}
 	switch t.Kind {
-	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceUnsupport, kernel.TraceDead:
+	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceDenied, kernel.TraceUnsupport, kernel.TraceDead:
 		if hidden, ok := h.warns.allow(h.Now()); ok {
 			h.cfg.Log.Warn(string(t.Kind), "peer", who, "detail", t.Text, "hidden", hidden)
 		}
@@ -152,6 +158,7 @@ func (h *Host) Up(slot int) {
 		}
 	}
 	h.setTable(t)
+	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is ready"})
 	h.in = kernel.Input{Kind: kernel.InModuleUp, Slot: slot}
 	h.stepLocked()
 }
@@ -161,6 +168,7 @@ func (h *Host) Up(slot int) {
 func (h *Host) Down(slot int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is down"})
 	h.in = kernel.Input{Kind: kernel.InModuleDown, Slot: slot}
 	h.stepLocked()
 }
@@ -170,6 +178,7 @@ func (h *Host) Down(slot int) {
 func (h *Host) Gone(slot int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is gone: its ids left the manifest"})
 	h.setTable(h.table.Without(slot))
 }
 

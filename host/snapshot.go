@@ -22,6 +22,7 @@ type Snapshot struct {
 	Addr        netip.AddrPort
 	Uptime      time.Duration
 	Relay       bool
+	Killed      bool // the kill-switch is on
 	Counters    kernel.Counters
 	Peers       []kernel.PeerStatus
 	Dials       []kernel.DialStatus
@@ -46,8 +47,10 @@ func (h *Host) Snapshot() Snapshot {
 	defer h.mu.Unlock()
 	now := h.Now()
 	s := Snapshot{Node: h.k.Self(), Incarnation: h.cfg.Incarnation, Addr: h.cfg.Link.LocalAddr(), Uptime: now,
-		Relay: !h.cfg.NoRelay, Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
+		Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
 		Manifest: h.k.Manifest(), Modules: mods}
+	pol := h.k.Policy()
+	s.Relay, s.Killed = !pol.NoRelay && !pol.Killed, pol.Killed
 	s.Outbox = h.outbox.stats()
 	if src, ok := h.cfg.Link.(link.StatsSource); ok {
 		s.Link = src.Stats()

@@ -47,6 +47,7 @@ const (
 	DownReplaced  DownReason = 3 // the peer restarted; a new session follows
 	DownAgreement DownReason = 4 // the id is no longer agreed
 	DownLocal     DownReason = 5 // this host closed the session
+	DownDenied    DownReason = 6 // a rule of one of the two operators forbids it
 )
 
 func (r DownReason) String() string {
@@ -61,6 +62,8 @@ func (r DownReason) String() string {
 		return "no longer agreed"
 	case DownLocal:
 		return "closed here"
+	case DownDenied:
+		return "denied by a rule"
 	}
 	return fmt.Sprintf("reason %d", uint32(r))
 }

@@ -44,7 +44,12 @@ func (k *Kernel) redialSoon(id sdk.NodeID) {
 
 // redial begins a handshake unless a session with the anchor stands.
 func (k *Kernel) redial(a *anchor) {
-	if k.down {
+	if k.down || k.dials[a.addr] != a {
+		return
+	}
+	if !a.node.IsZero() && !k.rules.admits(a.node) {
+		a.err = k.deniedText(a.node)
+		k.timers.set(&a.timer, k.now+redialMax)
 		return
 	}
 	id := a.node

@@ -35,6 +35,10 @@ func (k *Kernel) appOpen(in *Input) {
 			k.opened(pi)
 		}
 	default:
+		if !k.rules.admits(in.Node) {
+			fail(sdk.PermissionDenied, k.deniedText(in.Node))
+			return
+		}
 		p := k.peerOf(in.Node)
 		if p == nil || len(p.waiting) >= maxWaiting {
 			fail(sdk.Overloaded, "too many peers, or too many opens that wait for this one")

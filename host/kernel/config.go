@@ -35,6 +35,8 @@ type Config struct {
 	Modules []string
 	// NoRelay refuses to forward packets of others.
 	NoRelay bool
+	// Policy is what the node refuses from the start on; an InPolicy replaces it.
+	Policy Policy
 	// MTU is the largest UDP payload that needs no proof, in bytes. Default 1200.
 	MTU int
 	// MaxMTU is the largest that is looked for on each link (host/pmtu). Default

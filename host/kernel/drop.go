@@ -36,13 +36,21 @@ const (
 	DropIncomplete                // a message whose fragments did not all come in time, or that had to make room
 	DropStale                     // a message that waited too long in our own send queue
 	DropMTU                       // a relayed packet larger than the next link carries
+	DropDenied                    // to, or a wave of, a node that a rule denies
+	DropKilled                    // the kill-switch is on
+	DropRejected                  // a subprotocol that a rule rejects
+	DropLimited                   // of a peer that sends more than a rule lets it
+	DropRelayQuota                // relaying for all together is over its quota
+	DropNeighborQuota             // relaying for this neighbour is over its quota
+	DropTrace                     // a trace query that was refused, or one too many
 	numDrops
 )
 
 var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag", "replayed", "expired",
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
 	"cookie", "too_often", "half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
-	"no_peer", "fragment", "incomplete", "stale", "mtu"}
+	"no_peer", "fragment", "incomplete", "stale", "mtu",
+	"denied", "killed", "rejected", "limited", "relay_quota", "neighbor_quota", "trace"}
 
 // String is the reason as it appears in metrics.
 func (d Drop) String() string { return dropNames[d] }

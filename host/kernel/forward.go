@@ -20,8 +20,9 @@ type relaying struct {
 // forward relays a packet in place: the body is opaque, only the 24 bytes of the
 // hop frame are rewritten.
 func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
-	if k.cfg.NoRelay {
-		k.drop(DropNoRelay)
+	if k.rules.noRelay() {
+		k.drop(k.rules.whyNoRelay())
+		k.table.NoRoute(r.from.num, h.Dest, k.now)
 		return
 	}
 	if h.TTL <= 1 {
@@ -29,6 +30,11 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 		return
 	}
 	if r.next == nil || r.dest != h.Dest {
+		if k.rules.deniesRID(h.Dest) {
+			k.drop(DropDenied)
+			k.table.NoRoute(r.from.num, h.Dest, k.now)
+			return
+		}
 		r.dest, r.next = h.Dest, k.nextHop(h.Dest, r.from)
 		if r.next == nil {
 			k.drop(DropNoRoute)
@@ -44,6 +50,9 @@ func (k *Kernel) forward(b []byte, h *wire.Hop, r *relaying) {
 	}
 	if len(b) > r.size {
 		k.drop(DropMTU)
+		return
+	}
+	if !k.mayRelay(r.from, len(b)) {
 		return
 	}
 	wire.SetTTL(b, h.TTL-1)

@@ -52,6 +52,11 @@ func (k *Kernel) dialPeer(p *peer) {
 	if p.dial != nil || k.down {
 		return
 	}
+	if !k.rules.admits(p.id) {
+		k.failWaiting(p, sdk.PermissionDenied, k.deniedText(p.id))
+		k.forget(p)
+		return
+	}
 	d := &dial{node: p.id, dest: p.rid, addr: p.addr, peer: p}
 	p.dial = d
 	k.begin(d)
@@ -77,7 +82,7 @@ func (k *Kernel) begin(d *dial) {
 	e.dial, d.index = d, index
 	d.hs, d.m1, d.m3, d.sess = nil, nil, nil, nil
 	d.proved = k.now < d.cookieUntil
-	if d.local == nil {
+	if d.local == nil || d.local != k.local && d.local != k.local.Second() { // or the keys changed
 		d.local = k.local
 	}
 	d.tries++

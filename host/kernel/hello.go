@@ -125,7 +125,7 @@ func oldIndex(p *peer) uint32 {
 // goodbyeReason is what a goodbye means here. The peer says why it went; that we
 // fell silent or restarted is for us to find out, not for it to tell (W6.10.1).
 func goodbyeReason(g wire.Goodbye) sdk.DownReason {
-	if r := sdk.DownReason(g.Reason); r == sdk.DownAgreement {
+	if r := sdk.DownReason(g.Reason); r == sdk.DownAgreement || r == sdk.DownDenied {
 		return r
 	}
 	return sdk.DownGoodbye

@@ -3,6 +3,7 @@ package kernel
 import (
 	"net/netip"
 
+	"nethost/host/identity"
 	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
@@ -29,6 +30,10 @@ const (
 	InAppCredit                   // App, N bytes consumed
 	InAppReset                    // App, Code, Text
 	InShutdown                    // say goodbye to everybody
+	InPolicy                      // Policy: the rules from now on
+	InKeys                        // Keys: the current network keys from now on
+	InUndial                      // From: keep no session with that address any more
+	InTrace                       // Node: whom to ask, Dest: about the way to it, N: token
 )
 
 // Input is one thing that happened to the node. Datagrams are decrypted, or
@@ -47,6 +52,9 @@ type Input struct {
 	Effects  []sdk.Effect
 	Table    *registry.Table
 	Node     sdk.NodeID
+	Dest     sdk.NodeID
+	Policy   *Policy
+	Keys     [2]identity.NetworkKey // the second zero: none
 	ID       sdk.ID
 	App      uint64
 	Open     sdk.Open

@@ -54,6 +54,9 @@ type Kernel struct {
 	fragments stream.Buffers // of all peers
 	memory    stream.Memory  // likewise
 	counters  Counters
+	rules     *rules
+	relayed   bucket        // of all neighbours
+	keysAt    time.Duration // when the network keys changed last
 }
 
 // New returns a kernel at time now. It fails on an incomplete Config only.
@@ -65,13 +68,17 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 		peers: map[sdk.NodeID]*peer{}, byRID: map[wire.RID]*peer{}, handle: map[sdk.Peer]*peer{},
 		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1}
 	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
-		Interval: cfg.WaveInterval, RelayOff: cfg.NoRelay}, now)
+		Interval: cfg.WaveInterval}, now)
 	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
 		PSK: cfg.NetworkKey[:], PSK2: cfg.secondKey(), AES: cfg.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
 	if err != nil {
 		return nil, err
 	}
 	k.local, k.admit = local, session.NewAdmission(local, k.random)
+	pol := cfg.Policy
+	pol.NoRelay = pol.NoRelay || cfg.NoRelay
+	k.rules = newRules(&pol)
+	k.table.SetRelay(!k.rules.noRelay(), now)
 	k.memory.Max = cfg.Memory
 	k.waves.fire = func(now time.Duration) { k.table.OnTimer(now) }
 	k.setTable(cfg.Table)
@@ -127,6 +134,14 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.appReset(in.App, in.Code, in.Text)
 	case InShutdown:
 		k.shutdown()
+	case InPolicy:
+		k.setPolicy(in.Policy)
+	case InKeys:
+		k.setKeys(in.Keys)
+	case InUndial:
+		k.dropDial(in.From)
+	case InTrace:
+		k.askTrace(in.Node, in.Dest, in.N)
 	}
 	k.timers.run(now)
 	k.settle()

@@ -17,6 +17,10 @@ func (k *Kernel) message(p *peer, f *wire.Frame) {
 		k.unsupported(p, f.ID)
 		return
 	}
+	if d, _ := k.rules.refuses(f.ID); d != 0 {
+		k.unserved(p, f.ID, d)
+		return
+	}
 	if !k.mods[slot].up {
 		k.drop(DropModuleDown)
 		return

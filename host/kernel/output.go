@@ -21,6 +21,7 @@ type Output struct {
 	Apps       []AppEvent
 	Jobs       []*Job
 	Trace      []Trace
+	Hops       []Hop // answers to InTrace
 	// Lazy says that bytes were left for the next Step, which ought to come at once,
 	// from another goroutine: while packets of the same peer are under way, many
 	// small writes then leave in few packets, and nobody waited for more.
@@ -81,6 +82,9 @@ const (
 	TraceUnsupport  TraceKind = "unsupported" // a peer does not handle what we sent
 	TraceMTU        TraceKind = "mtu"         // large packets to Node get lost
 	TraceTrains     TraceKind = "trains"      // packets that leave in one piece for Node get lost
+	TraceDenied     TraceKind = "denied"      // Node was refused, or refused us, by a rule: Text says which
+	TracePolicy     TraceKind = "policy"      // the rules of this node changed
+	TraceKeys       TraceKind = "keys"        // the network keys changed
 )
 
 // Trace is one event worth a line.
@@ -95,7 +99,7 @@ func (o *Output) reset() {
 	o.Lazy, o.tail = false, nil
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
-	o.Jobs, o.Trace, o.chunk = o.Jobs[:0], o.Trace[:0], 0
+	o.Jobs, o.Trace, o.Hops, o.chunk = o.Jobs[:0], o.Trace[:0], o.Hops[:0], 0
 	o.most = max(o.most, o.used)
 	if o.resets++; o.resets%chunkPeriod == 0 { // one burst must not keep its memory for ever
 		keep := min(o.most, len(o.chunks))

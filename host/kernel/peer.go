@@ -88,6 +88,9 @@ type peer struct {
 	minRTT             [2]time.Duration // of this period of ten seconds and the one before
 	minNext            time.Duration
 
+	limits limits // what the rules let it use
+	traced bucket // trace queries answered
+
 	timer                                  timer // mux, liveness, session ages
 	dropAt                                 timer // aggregated Dropped events
 	rxBytes, txBytes, rxPackets, txPackets uint64
@@ -109,7 +112,7 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 		return nil
 	}
 	p := &peer{id: id, rid: identity.RIDOf(id), firstUnheard: never, noRoute: never, minRTT: [2]time.Duration{never, never},
-		streams: map[uint64]*pipe{}, opening: map[uint64]*opening{}}
+		streams: map[uint64]*pipe{}, opening: map[uint64]*opening{}, limits: k.rules.limitsOf(id)}
 	if k.byRID[p.rid] != nil { // two keys with one routing id: the first live holder keeps it
 		return nil
 	}
@@ -188,6 +191,10 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	k.trace(TraceSession, p.id, addr, sessionText(s, addr))
 	if addr.IsValid() {
 		k.direct(p, addr)
+	}
+	if !k.rules.admits(p.id) {
+		k.deny(p)
+		return nil
 	}
 	k.touch(p)
 	return p
@@ -297,6 +304,8 @@ func (k *Kernel) sessionAges(p *peer, now time.Duration) {
 		k.peerDown(p, sdk.DownDead)
 	case p.noRoute != never && now-p.noRoute >= noRouteDown:
 		k.peerDown(p, sdk.DownDead)
+	case k.keyGone(p.cur):
+		k.renew(p, now)
 	case silent >= silenceRekey,
 		p.cur.NeedsRekey(now) && !k.idle(p, now):
 		k.rekey(p)
@@ -340,6 +349,9 @@ func (k *Kernel) deadline(p *peer) time.Duration {
 	}
 	if p.noRoute != never {
 		d = min(d, p.noRoute+noRouteDown)
+	}
+	if k.keyGone(p.cur) {
+		d = min(d, k.now+renewEvery)
 	}
 	if p.dial == nil && p.cur.NeedsRekey(k.now) && !k.idle(p, k.now) {
 		d = min(d, k.now+time.Second)

@@ -124,6 +124,10 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort, marked bo
 	if from.IsValid() {
 		k.heardFrom(p, from)
 	}
+	if p.limits.serve > 0 && e.hello && !p.limits.served.take(len(b), p.limits.serve, k.now) {
+		k.drop(DropLimited) // not acknowledged: the peer slows down, as on a slow link
+		return
+	}
 	k.frames(p, plain, index, counter, marked)
 }
 
@@ -280,6 +284,16 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		if w, ok = wire.ParseWave(body); ok {
 			k.wave(p, &w)
 		}
+	case wire.MsgTraceQuery:
+		var q wire.TraceQuery
+		if q, ok = wire.ParseTraceQuery(body); ok {
+			k.answerTrace(p, q)
+		}
+	case wire.MsgTraceAnswer:
+		var a wire.TraceAnswer
+		if ok = wire.ParseTraceAnswer(body, &a); ok {
+			k.out.Hops = append(k.out.Hops, Hop{p.id, a})
+		}
 	case wire.MsgRetract:
 		var r wire.Retract
 		if r, ok = wire.ParseRetract(body); ok && p.det != nil {
@@ -287,7 +301,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		}
 	case wire.MsgSeqRequest:
 		var r wire.SeqRequest
-		if r, ok = wire.ParseSeqRequest(body); ok && p.det != nil {
+		if r, ok = wire.ParseSeqRequest(body); ok && p.det != nil && k.rules.admits(r.Origin) {
 			k.table.OnSeqRequest(p.num, r, k.now)
 		}
 	case wire.MsgUnsupported:
@@ -298,7 +312,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	case wire.MsgGoodbye:
 		var g wire.Goodbye
 		if g, ok = wire.ParseGoodbye(body); ok {
-			k.peerDown(p, goodbyeReason(g))
+			k.goodbye(p, goodbyeReason(g))
 		}
 	case wire.MsgPathChallenge:
 		var c wire.PathChallenge

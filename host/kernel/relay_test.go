@@ -45,7 +45,7 @@ func TestCorrected(t *testing.T) {
 // TestForwardRefused: a relay counts each packet it does not forward once.
 func TestForwardRefused(t *testing.T) {
 	for want, change := range map[Drop]func(l *lab){
-		DropNoRelay: func(l *lab) { l.k[1].cfg.NoRelay = true },
+		DropNoRelay: func(l *lab) { l.k[1].rules = newRules(&Policy{NoRelay: true}) },
 		DropNoRoute: func(l *lab) {
 			l.k[1].table = route.New(route.Config{Self: l.k[1].self, Incarnation: 1}, l.now)
 		},

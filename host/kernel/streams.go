@@ -358,7 +358,6 @@ func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
 		return
 	}
 	delete(p.opening, ev.Stream)
-	p.mux.Consumed(ev.Stream, uint64(2+n))
 	open, err := sdk.ParseOpen(o.buf[2 : 2+n])
 	if err != nil {
 		p.mux.Reset(ev.Stream, sdk.InvalidArgument, "malformed open")
@@ -370,6 +369,16 @@ func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
 		p.mux.Reset(ev.Stream, sdk.UnsupportedID, "no module here answers to "+o.id.String())
 		return
 	}
+	if d, why := k.rules.refuses(o.id); d != 0 {
+		k.drop(d)
+		p.mux.Reset(ev.Stream, sdk.PermissionDenied, k.refusal(o.id, why))
+		return
+	}
+	if to, ok := k.rules.redirects(o.id); ok {
+		k.redirect(p, o, ev, open, to)
+		return
+	}
+	p.mux.Consumed(ev.Stream, uint64(2+n))
 	open.From, open.Principal = sdk.FromPeer, p.id[:]
 	pi, code := k.offer(end{kind: endPeer, peer: p, sid: ev.Stream}, slot, o.id, v, open)
 	if pi == nil {

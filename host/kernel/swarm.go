@@ -18,6 +18,10 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 		k.drop(DropWave)
 		return
 	}
+	if !k.rules.admits(w.Origin) {
+		k.drop(DropDenied)
+		return
+	}
 	switch k.table.OnWave(p.num, w, k.now) {
 	case route.Done:
 	case route.Verify:
@@ -26,7 +30,7 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 		k.job(func() {
 			good = identity.Verify(w.Origin, identity.DomainWave, w.Sig[:], wire.WaveSigned(nil, &w))
 		}, func(k *Kernel) {
-			if p.det != link {
+			if p.det != link || !k.rules.admits(w.Origin) {
 				return // the neighbour left meanwhile, and may be back: another life
 			}
 			k.table.Verified(p.num, &w, good, k.now)

@@ -207,7 +207,8 @@ func (t *Table) flush(now time.Duration) {
 
 // speak tells all neighbours how it stands with an origin.
 func (t *Table) speak(o *origin) {
-	if o.best == nil {
+	if o.best == nil || t.cfg.RelayOff {
+		o.advertised = o.advertised && !t.cfg.RelayOff
 		for _, nb := range t.nbrs {
 			t.retractTo(o, nb)
 		}

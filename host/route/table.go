@@ -289,7 +289,7 @@ func (t *Table) NeighborDown(n Neighbor, now time.Duration) {
 // reach through us. It missed our retraction, so it hears it again (R5.4).
 func (t *Table) NoRoute(n Neighbor, dest wire.RID, now time.Duration) {
 	nb, o := t.find(n), t.byRID[dest]
-	if nb == nil || o == nil || nb.id == o.id || o.best != nil && o.best.via != nb || now < nb.corrected {
+	if nb == nil || o == nil || nb.id == o.id || o.best != nil && o.best.via != nb && !t.cfg.RelayOff || now < nb.corrected {
 		return
 	}
 	nb.corrected = now + coalesce

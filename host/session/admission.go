@@ -101,12 +101,7 @@ type door struct {
 // argument with fresh random bytes; it is called inside Judge only.
 func NewAdmission(l *Local, random func([]byte)) *Admission {
 	a := &Admission{random: random}
-	for i := range a.doors {
-		if l != nil {
-			a.doors[i] = door{l, newKeyedMAC(&l.macAny), newKeyedMAC(&l.macOwn)}
-			l = l.second
-		}
-	}
+	a.SetLocal(l)
 	return a
 }
 

@@ -311,6 +311,7 @@ func (h *Handshake) finish(p *proof, version uint8, send, receive *noise.CipherS
 	s := newSession(send.UnsafeKey(), receive.UnsafeKey(), h.local.ciphers&p.ciphers&cipherAES != 0)
 	s.peer, s.rid, s.incarnation, s.version = p.id, identity.RIDOf(p.id), p.incarnation, version
 	s.local, s.remote, s.initiator, s.born = h.index, h.peerIndex, h.initiator, now
+	s.under = h.local
 	h.end()
 	return s
 }

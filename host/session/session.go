@@ -68,6 +68,7 @@ type Session struct {
 	initiator     bool
 	expired       bool
 	born          time.Duration
+	under         *Local
 
 	send, receive       cipher.AEAD
 	sendHop, receiveHop hopKey

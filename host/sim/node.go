@@ -33,6 +33,7 @@ type Node struct {
 	wire  []capture
 	inbox []wire.Train // what came since the node last read
 	trace []string
+	hops  []kernel.Hop // answers to trace questions
 }
 
 // moduleRun is a module with its mailbox, run inline.
@@ -186,6 +187,7 @@ func (n *Node) perform() {
 		ev.Payload = append([]byte(nil), ev.Payload...)
 		n.mods[d.Slot].queue = append(n.mods[d.Slot].queue, ev)
 	}
+	n.hops = append(n.hops, n.out.Hops...)
 	for _, t := range n.out.Trace {
 		line := string(t.Kind)
 		if m := n.w.nameOf(t.Node); m != "" {

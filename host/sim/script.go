@@ -47,6 +47,10 @@ type Args struct {
 //	secret A TEXT             does the wire around A hold TEXT in clear?
 //	mtu A B                   the largest packet from A to B, in bytes of UDP payload
 //	peers A | routes A | events A [KIND] | drops A | counter A NAME
+//	policy A [norelay] [killed] [notrace] [deny=B,C] [allow=B,C] [reject=ID] [redirect=ID/B]
+//	         [relayrate=N] [neighborrate=N] [peerrate=N]    the rules of A from now on
+//	keys A K [K2]             the network keys of A from now on
+//	trace A B                 what each node on the way says of its next hop
 //	modules A m1,m2           replace the modules of a running node
 //
 // The impairments are those of impair.Config.SetKey: rate queue delay jitter loss
@@ -79,6 +83,8 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 			return "", fmt.Errorf("no node %q", a.word(1))
 		}
 		return w.execPair(cmd, n, m, a)
+	case "policy", "keys", "trace":
+		return w.execRules(cmd, n, a)
 	case "held":
 		return n.Held(), nil
 	case "move":
