@@ -24,11 +24,26 @@ func (h *Host) Policy() kernel.Policy {
 }
 
 // SetNetworkKeys puts other network keys in force; a zero second is none. Sessions
-// stay where both ends have one of them, and end within 30 s where not.
-func (h *Host) SetNetworkKeys(first, second identity.NetworkKey) {
-	h.step(func(in *kernel.Input) {
-		*in = kernel.Input{Kind: kernel.InKeys, Keys: [2]identity.NetworkKey{first, second}}
-	})
+// stay where both ends have one of them, and end within 30 s where not. It reports
+// whether they differ from those before.
+func (h *Host) SetNetworkKeys(first, second identity.NetworkKey) bool {
+	keys := [2]identity.NetworkKey{first, second}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.k.HasKeys(keys) {
+		return false
+	}
+	h.in = kernel.Input{Kind: kernel.InKeys, Keys: keys}
+	h.stepLocked()
+	return true
+}
+
+// Strangers lists addresses that tried to reach us under another network key of
+// late.
+func (h *Host) Strangers(within time.Duration) []netip.AddrPort {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.k.Strangers(max(h.Now()-within, 1))
 }
 
 // KeyUse counts the sessions under the first network key, the second one, and one

@@ -19,13 +19,17 @@ import (
 
 // backend shows a host to the local API.
 type backend struct {
+	*control
 	h        *host.Host
 	rejected []module.Rejection
 	open     bool
 	mods     []module.Spec
 }
 
-var _ localapi.Backend = (*backend)(nil)
+var (
+	_ localapi.Backend = (*backend)(nil)
+	_ localapi.Swarm   = (*backend)(nil)
+)
 
 // apiStream gives a host's stream the errors of the local API.
 type apiStream struct{ *host.Stream }

@@ -20,6 +20,7 @@ import (
 
 	"nethost/host"
 	"nethost/host/impair"
+	"nethost/host/kernel"
 	"nethost/host/module"
 	"nethost/sdk"
 	"nethost/subprotocols/builtin"
@@ -31,8 +32,8 @@ type Config struct {
 	Data           string // directory of identity, state and socket
 	Listen         string // UDP address
 	Peers          []string
-	Plugins        string // directory of module packages; "": none
-	Relay          bool
+	Plugins        string        // directory of module packages; "": none
+	Policy         kernel.Policy // relay and [autonomy]
 	NetworkKeyFile string
 	SecondKeyFile  string // of a second current network key; "": none
 	Open           bool   // use the published network key
@@ -49,6 +50,10 @@ type Config struct {
 	Builtin        []string          // modules compiled in that are to run
 	Grants         map[string]map[string]any
 	Overrides      map[string]map[string]any // [module.NAME]
+
+	keys map[string]any    // what the above was read from
+	from map[string]string // where each key was set; missing: nowhere
+	file string            // the configuration file
 }
 
 // defaults are the keys that exist, with the value each has when nobody says
@@ -58,11 +63,13 @@ func defaults() map[string]any {
 	if err != nil {
 		home = "."
 	}
-	return map[string]any{
+	all := map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
 		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
+	maps.Copy(all, autonomyDefaults())
+	return all
 }
 
 // flagKeys maps flags to keys. Every verb has them, because every verb needs to
@@ -119,6 +126,7 @@ func loadConfig(cmd *cobra.Command) (*Config, error) {
 	l.environment()
 	l.flags(flags)
 	c := l.decode()
+	c.keys, c.from, c.file = l.k.All(), l.from, file
 	if dev, _ := flags.GetBool("dev"); dev {
 		c.Unsigned, c.Dev = true, true
 	}
@@ -146,7 +154,7 @@ func (l *layers) decode() *Config {
 		return v
 	}
 	c := &Config{Data: k.String("data"), Listen: k.String("listen"), Peers: k.Strings("peers"), Plugins: k.String("plugins"),
-		Relay: boolean("relay"), NetworkKeyFile: k.String("network_key_file"), SecondKeyFile: k.String("second_network_key_file"),
+		Policy: l.autonomy(boolean), NetworkKeyFile: k.String("network_key_file"), SecondKeyFile: k.String("second_network_key_file"),
 		Open: boolean("open"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),

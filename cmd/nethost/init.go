@@ -46,6 +46,19 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # [liveness]
 # dead = "150ms"              # silence after which a neighbour is given up
 
+# What others may use of this node. ` + "`nethost peer`, `nethost relay` and `nethost kill-switch`" + `
+# change it while it runs; all of this is taken by ` + "`nethost reload`" + ` too.
+# [autonomy]
+# relay_quota = ""            # what is relayed for all together, such as "10MiB" a second; "": no bound
+# neighbor_rate = ""          # ... and for each neighbour
+# peer_rate = ""              # what each peer may send to this node
+# allow = []                  # NodeIDs: there are no others for this node
+# deny = []                   # NodeIDs that are neither served nor relayed
+# reject = []                 # subprotocols that peers are not served, such as ["0x1001"]
+# redirect = []               # hand opens on to another holder: "0x1001" or "0x1001=NODEID"
+# trace = true                # tell members the next hop when they ask
+# kill_switch = false         # true: relay and serve nothing
+
 # [log]
 # level = "info"              # debug, info, warn, error
 # format = "text"             # text, json

@@ -53,16 +53,21 @@ func (l listing) command() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			b, err := protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true, UseProtoNames: true}.Marshal(m)
-			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
-			}
-			return err
+			return printProto(cmd, m)
 		}
 		l.show(cmd.OutOrStdout(), m)
 		return nil
 	}
 	return cmd
+}
+
+// printProto writes a message as one indented JSON document.
+func printProto(cmd *cobra.Command, m proto.Message) error {
+	b, err := protojson.MarshalOptions{Multiline: true, EmitUnpopulated: true, UseProtoNames: true}.Marshal(m)
+	if err == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+	}
+	return err
 }
 
 // table prints rows under a head, columns aligned.
@@ -107,9 +112,18 @@ func size(n uint64) string {
 }
 
 func statusCommand() *cobra.Command {
+	killed := false
 	return listing{use: "status", short: "who this node is and how it is", wait: "the node answers",
-		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Status(ctx) },
+		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) {
+			if r, err := c.Rules(ctx); err == nil {
+				killed = r.KillSwitch
+			}
+			return c.Status(ctx)
+		},
 		show: func(w io.Writer, m proto.Message) {
+			if killed {
+				fmt.Fprintln(w, "KILL-SWITCH ON: this node relays and serves nothing; `nethost kill-switch off` ends that")
+			}
 			s := m.(*v1.StatusResponse)
 			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 			row := func(k string, v any) { fmt.Fprintf(tw, "%s\t%v\n", k, v) }

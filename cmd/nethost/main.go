@@ -88,6 +88,8 @@ directory. Relays forward what they have never heard of and cannot read.
 	root.AddCommand(initCommand(), runCommand(), demoCommand(), statusCommand(), peersCommand(), routesCommand(),
 		sessionsCommand(), modulesCommand(), callCommand(), watchCommand(), benchCommand(), impairCommand(), moduleCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: exitCodesHelp})
+	root.AddCommand(peerCommand(), killSwitchCommand(), relayCommand(), networkCommand())
+	root.AddCommand(traceCommand(), doctorCommand(), reloadCommand(), configCommand())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nethost/host"
-	"nethost/host/identity"
 	"nethost/host/link"
 	"nethost/host/localapi"
 	"nethost/host/module"
@@ -46,17 +46,28 @@ ends with 0. The node's identity comes from the data directory (nethost init).`,
 		if err != nil {
 			return err
 		}
-		return runNode(cmd.Context(), c, cmd.ErrOrStderr())
+		return runNode(cmd.Context(), c, cmd.ErrOrStderr(), func() (*Config, error) { return loadConfig(cmd) })
 	}
 	return cmd
 }
 
 // runNode wires the house: it is the only place that sees every room.
-func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
-	log := newLogger(c, errOut)
+// reread gives the configuration anew.
+func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*Config, error)) error {
+	hup := hangups()
+	defer signal.Stop(hup)
+	level := new(slog.LevelVar)
+	log := newLogger(c, errOut, level)
 	cfg, err := hostConfig(c, log)
 	if err != nil {
 		return err
+	}
+	rules, err := readRules(c.Data)
+	if err != nil {
+		return err
+	}
+	if cfg.Policy = rules.policy(c.Policy); cfg.Policy.Killed {
+		log.Warn("KILL-SWITCH IS ON: this node relays and serves nothing; `nethost kill-switch off` ends that")
 	}
 	db, err := store.Open(filepath.Join(c.Data, "state.db"))
 	if err != nil {
@@ -87,7 +98,8 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 		udp.Close()
 		return err
 	}
-	api, err := localapi.Listen(c.Socket, &backend{h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules})
+	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, reread: reread, rejected: rejected}
+	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules})
 	if err != nil {
 		udp.Close()
 		return err
@@ -95,6 +107,8 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
 	go returnIdleMemory(ctx, int64(c.Memory))
+	go control.remember(ctx)
+	go control.onHangup(ctx, hup)
 	if err := h.Run(ctx); err != nil {
 		return err
 	}
@@ -112,22 +126,17 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	cfg := host.Config{Key: key, NoRelay: !c.Relay, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
+	cfg := host.Config{Key: key, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
 		Carriers: map[module.Kind]module.Carrier{
 			module.Builtin: inproc.New(builtin.All()),
 			module.Wasm:    guests,
 			module.Process: process.New(process.Options{}),
 		}}
 	if c.Open {
-		cfg.NetworkKey = identity.OpenNetworkKey()
 		log.Warn("OPEN NETWORK: the network key is published, so anybody may join, and relays are no secret to them; end-to-end encryption still holds")
-	} else if cfg.NetworkKey, err = readNetworkKey(c.NetworkKeyFile); err != nil {
-		return cfg, err
 	}
-	if c.SecondKeyFile != "" {
-		if cfg.NetworkKey2, err = readNetworkKey(c.SecondKeyFile); err != nil {
-			return cfg, err
-		}
+	if cfg.NetworkKey, cfg.NetworkKey2, err = networkKeys(c); err != nil {
+		return cfg, err
 	}
 	for _, p := range c.Peers {
 		addr, err := resolvePeer(p)
@@ -210,8 +219,7 @@ func unused(log *slog.Logger, table, name string, specs []module.Spec, rejected 
 	log.Warn("the configuration speaks of a module that is not here", "table", "["+table+"."+name+"]")
 }
 
-func newLogger(c *Config, w io.Writer) *slog.Logger {
-	var level slog.Level
+func newLogger(c *Config, w io.Writer, level *slog.LevelVar) *slog.Logger {
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // checked when the configuration was read
 	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -11,8 +12,12 @@ import (
 )
 
 func watchCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "watch", Short: "what happens on this node, as it happens", Args: args(cobra.NoArgs)}
+	cmd := &cobra.Command{Use: "watch", Short: "what happens on this node, as it happens", Args: args(cobra.NoArgs),
+		Long: `Prints events as they happen: peer-up, peer-down, suspect, alive, dead, route,
+session, handshake, negotiated, refused, denied, unsupported, mtu, module, policy and
+keys. A reader that is too slow misses some rather than slow the node.`}
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object a line")
+	kinds := cmd.Flags().StringSlice("kind", nil, "only events of these kinds, such as suspect,dead,denied,module,route")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd)
 		if err != nil {
@@ -21,6 +26,9 @@ func watchCommand() *cobra.Command {
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		return client.New(cfg.Socket).Watch(cmd.Context(), func(e *v1.Event) error {
 			if e.Kind == "" { // says only that we watch
+				return nil
+			}
+			if len(*kinds) > 0 && !slices.Contains(*kinds, e.Kind) {
 				return nil
 			}
 			if *asJSON {

@@ -29,7 +29,9 @@ func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
 	}
 	l := k.admit.Check(b, &env)
 	if l == nil {
-		k.drop(DropMac1)
+		if k.drop(DropMac1); link == nil && env.Kind == wire.KindM1 {
+			k.noteStranger(from)
+		}
 		return
 	}
 	if env.Version != wire.Version {

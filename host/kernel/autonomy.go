@@ -61,6 +61,9 @@ type rules struct {
 	limit       map[sdk.NodeID]uint64
 }
 
+// DeniedHere is the text of a TraceDenied that this node's own rules caused.
+const DeniedHere = "by a rule of this node"
+
 // limits is what a peer may use, and what it used.
 type limits struct {
 	relay, serve    uint64 // bytes a second; 0: no bound
@@ -236,7 +239,7 @@ func (k *Kernel) deny(p *peer) {
 		k.forget(p)
 		return
 	}
-	k.trace(TraceDenied, p.id, p.addr, "by a rule of this node")
+	k.trace(TraceDenied, p.id, p.addr, DeniedHere)
 	for _, addr := range k.order {
 		if a := k.dials[addr]; a.found == p.id || a.node == p.id {
 			a.err = k.deniedText(p.id)

@@ -55,6 +55,7 @@ type Kernel struct {
 	memory    stream.Memory  // likewise
 	counters  Counters
 	rules     *rules
+	strangers [8]stranger
 	relayed   bucket        // of all neighbours
 	keysAt    time.Duration // when the network keys changed last
 }

@@ -20,6 +20,9 @@ const (
 // setKeys puts other network keys in force. Sessions stay; those under a key that
 // went are renewed under one that is there.
 func (k *Kernel) setKeys(keys [2]identity.NetworkKey) {
+	if k.HasKeys(keys) {
+		return
+	}
 	cfg := k.cfg
 	cfg.NetworkKey, cfg.NetworkKey2 = keys[0], keys[1]
 	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
@@ -48,6 +51,11 @@ func (k *Kernel) setKeys(keys [2]identity.NetworkKey) {
 			k.redial(a)
 		}
 	}
+}
+
+// HasKeys reports whether these are the network keys in force.
+func (k *Kernel) HasKeys(keys [2]identity.NetworkKey) bool {
+	return keys == [2]identity.NetworkKey{k.cfg.NetworkKey, k.cfg.NetworkKey2}
 }
 
 // keyGone reports a session made under a network key that is not current any more.

@@ -49,6 +49,9 @@ func Listen(path string, b Backend) (*Server, error) {
 	mux.Handle(nethostv1.NewNodeServiceHandler(&service{b}, connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil)))
 	mountPackages(mux, b)
+	if sw, ok := b.(Swarm); ok {
+		mux.Handle(nethostv1.NewSwarmServiceHandler(swarm{sw}, connect.WithCompression("gzip", nil, nil)))
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

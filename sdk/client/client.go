@@ -36,6 +36,7 @@ type Client struct {
 	rpc  v1.NodeServiceClient
 
 	packages v1.PackageServiceClient
+	swarm    v1.SwarmServiceClient
 }
 
 // New returns a client of the node whose API socket is at path. It does not
@@ -54,7 +55,8 @@ func New(path string) *Client {
 	// No compression: the bytes do not leave the machine.
 	opts := []connect.ClientOption{connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)}
 	return &Client{path: path, rpc: v1.NewNodeServiceClient(hc, "http://nethost", opts...),
-		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...)}
+		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...),
+		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...)}
 }
 
 // Target is what to talk to.
