@@ -15,7 +15,7 @@ import (
 
 // Policy is what the operator of a node lets others use of it. The mesh has no say
 // in it. It is a value: an InPolicy replaces all of it at once, and ends no session
-// but those with nodes that it denies (K1).
+// but those with nodes that it denies (O1).
 type Policy struct {
 	// NoRelay refuses to forward packets of others, and to pass on their routes.
 	NoRelay bool

@@ -11,7 +11,7 @@ import (
 )
 
 // TestQuota: whatever the sizes and pauses, a bucket lets its rate through and what
-// it holds at first, and no more (K1.7).
+// it holds at first, and no more (O1.7).
 func TestQuota(t *testing.T) {
 	for _, rate := range []uint64{1000, 400_000, 1 << 30} {
 		var b bucket
@@ -60,7 +60,7 @@ func TestQuotaAllocates(t *testing.T) {
 }
 
 // TestDeniedWhileDialling: a rule ends a handshake under way and the opens that wait
-// for it (K1.2).
+// for it (O1.2).
 func TestDeniedWhileDialling(t *testing.T) {
 	l := newLab(t, 2)
 	l.cut = func(int, int) bool { return true }
@@ -83,7 +83,7 @@ func TestDeniedWhileDialling(t *testing.T) {
 }
 
 // TestRejectedMessages: messages of a rejected subprotocol are counted, and the sender
-// hears of it (K1.4).
+// hears of it (O1.4).
 func TestRejectedMessages(t *testing.T) {
 	for want, p := range map[Drop]*Policy{DropRejected: {Reject: []sdk.ID{idChat}}, DropKilled: {Killed: true}} {
 		l := newLab(t, 2)
@@ -103,7 +103,7 @@ func TestRejectedMessages(t *testing.T) {
 	}
 }
 
-// TestTraceRate: a peer that asks too often is not answered (K3.1).
+// TestTraceRate: a peer that asks too often is not answered (O3.1).
 func TestTraceRate(t *testing.T) {
 	l := newLab(t, 2)
 	answers := 0
@@ -117,7 +117,7 @@ func TestTraceRate(t *testing.T) {
 	}
 }
 
-// TestBadKeys: keys that cannot be are refused, and what is in force stays (K2.1).
+// TestBadKeys: keys that cannot be are refused, and what is in force stays (O2.1).
 func TestBadKeys(t *testing.T) {
 	l := newLab(t, 2)
 	before := l.k[0].local
@@ -130,7 +130,7 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
-// TestKeyGoneTold: who has only the key that went hears why its session ends (K2.2).
+// TestKeyGoneTold: who has only the key that went hears why its session ends (O2.2).
 func TestKeyGoneTold(t *testing.T) {
 	l := newLab(t, 2)
 	l.step(0, Input{Kind: InKeys, Keys: [2]identity.NetworkKey{{6}}})

@@ -10,7 +10,7 @@ import (
 	"nethost/sdk"
 )
 
-// How long a session outlives its network key (K2.2), and how often it is looked at
+// How long a session outlives its network key (O2.2), and how often it is looked at
 // meanwhile.
 const (
 	keyGoneDown = 30 * time.Second

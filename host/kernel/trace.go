@@ -10,7 +10,7 @@ import (
 	"nethost/sdk"
 )
 
-// A node that is asked for the way answers this often a second (K3.1).
+// A node that is asked for the way answers this often a second (O3.1).
 const (
 	traceRate  = 10
 	traceBurst = 20
