@@ -284,16 +284,8 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		if w, ok = wire.ParseWave(body); ok {
 			k.wave(p, &w)
 		}
-	case wire.MsgTraceQuery:
-		var q wire.TraceQuery
-		if q, ok = wire.ParseTraceQuery(body); ok {
-			k.answerTrace(p, q)
-		}
-	case wire.MsgTraceAnswer:
-		var a wire.TraceAnswer
-		if ok = wire.ParseTraceAnswer(body, &a); ok {
-			k.out.Hops = append(k.out.Hops, Hop{p.id, a})
-		}
+	case wire.MsgTraceQuery, wire.MsgTraceAnswer:
+		ok = k.traceMessage(p, kind, body)
 	case wire.MsgRetract:
 		var r wire.Retract
 		if r, ok = wire.ParseRetract(body); ok && p.det != nil {

@@ -42,6 +42,23 @@ func (k *Kernel) askTrace(node, dest sdk.NodeID, token uint64) {
 	}
 }
 
+// traceMessage takes a query or an answer; false when it is malformed.
+func (k *Kernel) traceMessage(p *peer, kind byte, body []byte) bool {
+	if kind == wire.MsgTraceQuery {
+		q, ok := wire.ParseTraceQuery(body)
+		if ok {
+			k.answerTrace(p, q)
+		}
+		return ok
+	}
+	var a wire.TraceAnswer
+	ok := wire.ParseTraceAnswer(body, &a)
+	if ok {
+		k.out.Hops = append(k.out.Hops, Hop{p.id, a})
+	}
+	return ok
+}
+
 // answerTrace tells a peer our next hop (W6.15).
 func (k *Kernel) answerTrace(p *peer, q wire.TraceQuery) {
 	l := &p.traced
