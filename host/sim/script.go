@@ -50,6 +50,7 @@ type Args struct {
 //	policy A [norelay] [killed] [notrace] [deny=B,C] [allow=B,C] [reject=ID] [redirect=ID/B]
 //	         [relayrate=N] [neighborrate=N] [peerrate=N]    the rules of A from now on
 //	keys A K [K2]             the network keys of A from now on
+//	dropped A REASON          has A dropped anything for that reason?
 //	trace A B                 what each node on the way says of its next hop
 //	modules A m1,m2           replace the modules of a running node
 //
@@ -83,7 +84,7 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 			return "", fmt.Errorf("no node %q", a.word(1))
 		}
 		return w.execPair(cmd, n, m, a)
-	case "policy", "keys", "trace":
+	case "policy", "keys", "trace", "dropped":
 		return w.execRules(cmd, n, a)
 	case "held":
 		return n.Held(), nil

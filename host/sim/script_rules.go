@@ -21,6 +21,15 @@ func (w *World) execRules(cmd string, n *Node, a Args) (string, error) {
 		n.cfg.Network, n.cfg.Network2 = a.word(1), a.word(2)
 		n.step(kernel.Input{Kind: kernel.InKeys, Keys: [2]identity.NetworkKey{seedOf("network", n.cfg.Network), n.cfg.key2()}})
 		return "", nil
+	case "dropped":
+		said := "no"
+		c := n.k.Counters()
+		c.DropReasons(func(name string, v uint64) {
+			if name == a.word(1) && v > 0 {
+				said = "yes"
+			}
+		})
+		return said, nil
 	case "trace":
 		return w.traceWay(n, w.Node(a.word(1)))
 	}
