@@ -22,8 +22,9 @@ type listing struct {
 	use, short string
 	ask        func(ctx context.Context, c *client.Client) (proto.Message, error)
 	show       func(w io.Writer, m proto.Message)
-	ready      func(m proto.Message, n int) bool // for --wait N; nil: the answer itself
-	wait       string                            // what --wait waits for
+	ready      func(m proto.Message, n int) bool               // for --wait N; nil: the answer itself
+	wait       string                                          // what --wait waits for
+	json       func(cmd *cobra.Command, m proto.Message) error // nil: the message as it is
 }
 
 func (l listing) command() *cobra.Command {
@@ -53,6 +54,9 @@ func (l listing) command() *cobra.Command {
 			return err
 		}
 		if *asJSON {
+			if l.json != nil {
+				return l.json(cmd, m)
+			}
 			return printProto(cmd, m)
 		}
 		l.show(cmd.OutOrStdout(), m)
@@ -173,20 +177,10 @@ func linkText(l *v1.Link) string {
 }
 
 func peersCommand() *cobra.Command {
+	l := &peersListing{}
 	return listing{use: "peers", short: "the nodes with a session, and how well they are reached", wait: "there are that many peers",
-		ask:   func(ctx context.Context, c *client.Client) (proto.Message, error) { return c.Peers(ctx) },
-		ready: func(m proto.Message, n int) bool { return len(m.(*v1.PeersResponse).Peers) >= n },
-		show: func(w io.Writer, m proto.Message) {
-			var rows [][]string
-			for _, p := range m.(*v1.PeersResponse).Peers {
-				rows = append(rows, []string{short(p.Node), p.State, p.Addr, short(p.Via), milliseconds(p.RttMs),
-					size(p.RxBytes), size(p.TxBytes), fmt.Sprint(p.LostPackets), fmt.Sprint(p.Mtu), fmt.Sprint(p.Streams), seconds(p.SessionAgeS)})
-			}
-			table(w, "NODE STATE ADDRESS VIA RTT RECEIVED SENT LOST MTU STREAMS KEYS", rows)
-			if l := m.(*v1.PeersResponse).Link; l.GetNote() != "" {
-				fmt.Fprintf(w, "link: %s\n", linkText(l))
-			}
-		}}.command()
+		ask: l.ask, show: l.show, json: l.json,
+		ready: func(m proto.Message, n int) bool { return len(m.(*v1.PeersResponse).Peers) >= n }}.command()
 }
 
 func routesCommand() *cobra.Command {

@@ -18,6 +18,7 @@ type Swarm interface {
 	Reload(ctx context.Context) *v1.ReloadResponse
 	// Trace calls send for each hop, in order.
 	Trace(ctx context.Context, r *v1.TraceRequest, send func(*v1.TraceHop) error) error
+	Health() *v1.HealthResponse
 	Doctor(ctx context.Context, r *v1.DoctorRequest) (*v1.DoctorResponse, error)
 }
 
@@ -44,6 +45,10 @@ func (s swarm) Reload(ctx context.Context, _ *connect.Request[v1.ReloadRequest])
 
 func (s swarm) Trace(ctx context.Context, r *connect.Request[v1.TraceRequest], out *connect.ServerStream[v1.TraceHop]) error {
 	return rpcError(cause(ctx, s.b.Trace(ctx, r.Msg, out.Send)))
+}
+
+func (s swarm) Health(context.Context, *connect.Request[v1.HealthRequest]) (*connect.Response[v1.HealthResponse], error) {
+	return connect.NewResponse(s.b.Health()), nil
 }
 
 func (s swarm) Doctor(ctx context.Context, r *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error) {

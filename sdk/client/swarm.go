@@ -60,6 +60,15 @@ func (c *Client) Trace(ctx context.Context, m *v1.TraceRequest, f func(*v1.Trace
 	return c.fail(s.Err())
 }
 
+// Health tells how well each peer is reached, and what stands against it.
+func (c *Client) Health(ctx context.Context) (*v1.HealthResponse, error) {
+	r, err := c.swarm.Health(ctx, connect.NewRequest(&v1.HealthRequest{}))
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	return r.Msg, nil
+}
+
 // Doctor explains what is wrong around the node, or with another one ("": all).
 func (c *Client) Doctor(ctx context.Context, node string) (*v1.DoctorResponse, error) {
 	r, err := c.swarm.Doctor(ctx, connect.NewRequest(&v1.DoctorRequest{Node: node}))

@@ -46,6 +46,8 @@ const (
 	SwarmServiceReloadProcedure = "/nethost.v1.SwarmService/Reload"
 	// SwarmServiceTraceProcedure is the fully-qualified name of the SwarmService's Trace RPC.
 	SwarmServiceTraceProcedure = "/nethost.v1.SwarmService/Trace"
+	// SwarmServiceHealthProcedure is the fully-qualified name of the SwarmService's Health RPC.
+	SwarmServiceHealthProcedure = "/nethost.v1.SwarmService/Health"
 	// SwarmServiceDoctorProcedure is the fully-qualified name of the SwarmService's Doctor RPC.
 	SwarmServiceDoctorProcedure = "/nethost.v1.SwarmService/Doctor"
 )
@@ -62,6 +64,8 @@ type SwarmServiceClient interface {
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
 	// Trace asks each node on the way to another for its next hop.
 	Trace(context.Context, *connect.Request[TraceRequest]) (*connect.ServerStreamForClient[TraceHop], error)
+	// Health tells how well each peer is reached, and what stands against it.
+	Health(context.Context, *connect.Request[HealthRequest]) (*connect.Response[HealthResponse], error)
 	// Doctor explains what is wrong.
 	Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error)
 }
@@ -108,6 +112,13 @@ func NewSwarmServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(swarmServiceMethods.ByName("Trace")),
 			connect.WithClientOptions(opts...),
 		),
+		health: connect.NewClient[HealthRequest, HealthResponse](
+			httpClient,
+			baseURL+SwarmServiceHealthProcedure,
+			connect.WithSchema(swarmServiceMethods.ByName("Health")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		doctor: connect.NewClient[DoctorRequest, DoctorResponse](
 			httpClient,
 			baseURL+SwarmServiceDoctorProcedure,
@@ -124,6 +135,7 @@ type swarmServiceClient struct {
 	networkKeys *connect.Client[NetworkKeysRequest, NetworkKeysResponse]
 	reload      *connect.Client[ReloadRequest, ReloadResponse]
 	trace       *connect.Client[TraceRequest, TraceHop]
+	health      *connect.Client[HealthRequest, HealthResponse]
 	doctor      *connect.Client[DoctorRequest, DoctorResponse]
 }
 
@@ -152,6 +164,11 @@ func (c *swarmServiceClient) Trace(ctx context.Context, req *connect.Request[Tra
 	return c.trace.CallServerStream(ctx, req)
 }
 
+// Health calls nethost.v1.SwarmService.Health.
+func (c *swarmServiceClient) Health(ctx context.Context, req *connect.Request[HealthRequest]) (*connect.Response[HealthResponse], error) {
+	return c.health.CallUnary(ctx, req)
+}
+
 // Doctor calls nethost.v1.SwarmService.Doctor.
 func (c *swarmServiceClient) Doctor(ctx context.Context, req *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error) {
 	return c.doctor.CallUnary(ctx, req)
@@ -169,6 +186,8 @@ type SwarmServiceHandler interface {
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
 	// Trace asks each node on the way to another for its next hop.
 	Trace(context.Context, *connect.Request[TraceRequest], *connect.ServerStream[TraceHop]) error
+	// Health tells how well each peer is reached, and what stands against it.
+	Health(context.Context, *connect.Request[HealthRequest]) (*connect.Response[HealthResponse], error)
 	// Doctor explains what is wrong.
 	Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error)
 }
@@ -211,6 +230,13 @@ func NewSwarmServiceHandler(svc SwarmServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(swarmServiceMethods.ByName("Trace")),
 		connect.WithHandlerOptions(opts...),
 	)
+	swarmServiceHealthHandler := connect.NewUnaryHandler(
+		SwarmServiceHealthProcedure,
+		svc.Health,
+		connect.WithSchema(swarmServiceMethods.ByName("Health")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	swarmServiceDoctorHandler := connect.NewUnaryHandler(
 		SwarmServiceDoctorProcedure,
 		svc.Doctor,
@@ -229,6 +255,8 @@ func NewSwarmServiceHandler(svc SwarmServiceHandler, opts ...connect.HandlerOpti
 			swarmServiceReloadHandler.ServeHTTP(w, r)
 		case SwarmServiceTraceProcedure:
 			swarmServiceTraceHandler.ServeHTTP(w, r)
+		case SwarmServiceHealthProcedure:
+			swarmServiceHealthHandler.ServeHTTP(w, r)
 		case SwarmServiceDoctorProcedure:
 			swarmServiceDoctorHandler.ServeHTTP(w, r)
 		default:
@@ -258,6 +286,10 @@ func (UnimplementedSwarmServiceHandler) Reload(context.Context, *connect.Request
 
 func (UnimplementedSwarmServiceHandler) Trace(context.Context, *connect.Request[TraceRequest], *connect.ServerStream[TraceHop]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("nethost.v1.SwarmService.Trace is not implemented"))
+}
+
+func (UnimplementedSwarmServiceHandler) Health(context.Context, *connect.Request[HealthRequest]) (*connect.Response[HealthResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("nethost.v1.SwarmService.Health is not implemented"))
 }
 
 func (UnimplementedSwarmServiceHandler) Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error) {

@@ -827,6 +827,195 @@ func (x *TraceAlternate) GetMetricUs() uint32 {
 	return 0
 }
 
+type HealthRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthRequest) Reset() {
+	*x = HealthRequest{}
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthRequest) ProtoMessage() {}
+
+func (x *HealthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
+func (*HealthRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{11}
+}
+
+type HealthResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peers         []*PeerHealth          `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthResponse) Reset() {
+	*x = HealthResponse{}
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthResponse) ProtoMessage() {}
+
+func (x *HealthResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
+func (*HealthResponse) Descriptor() ([]byte, []int) {
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HealthResponse) GetPeers() []*PeerHealth {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+type PeerHealth struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	JitterMs float64                `protobuf:"fixed64,2,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`
+	// Share of packets that got lost, 0 to 1; missing: not known.
+	LossIn        *float64 `protobuf:"fixed64,3,opt,name=loss_in,json=lossIn,proto3,oneof" json:"loss_in,omitempty"`
+	LossOut       *float64 `protobuf:"fixed64,4,opt,name=loss_out,json=lossOut,proto3,oneof" json:"loss_out,omitempty"`
+	Why           string   `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`                             // what stands against it; "": nothing
+	SilentMs      float64  `protobuf:"fixed64,6,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"` // how long something sent is unanswered
+	Demerits      float64  `protobuf:"fixed64,7,opt,name=demerits,proto3" json:"demerits,omitempty"`                 // what it did wrong, fading
+	Barred        bool     `protobuf:"varint,8,opt,name=barred,proto3" json:"barred,omitempty"`                      // what it begins is refused
+	Grey          []string `protobuf:"bytes,9,rep,name=grey,proto3" json:"grey,omitempty"`                           // first hops that do not deliver what is for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerHealth) Reset() {
+	*x = PeerHealth{}
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerHealth) ProtoMessage() {}
+
+func (x *PeerHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerHealth.ProtoReflect.Descriptor instead.
+func (*PeerHealth) Descriptor() ([]byte, []int) {
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PeerHealth) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PeerHealth) GetJitterMs() float64 {
+	if x != nil {
+		return x.JitterMs
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetLossIn() float64 {
+	if x != nil && x.LossIn != nil {
+		return *x.LossIn
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetLossOut() float64 {
+	if x != nil && x.LossOut != nil {
+		return *x.LossOut
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *PeerHealth) GetSilentMs() float64 {
+	if x != nil {
+		return x.SilentMs
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetDemerits() float64 {
+	if x != nil {
+		return x.Demerits
+	}
+	return 0
+}
+
+func (x *PeerHealth) GetBarred() bool {
+	if x != nil {
+		return x.Barred
+	}
+	return false
+}
+
+func (x *PeerHealth) GetGrey() []string {
+	if x != nil {
+		return x.Grey
+	}
+	return nil
+}
+
 type DoctorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // "": this node and all around it
@@ -836,7 +1025,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1037,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1050,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{11}
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DoctorRequest) GetNode() string {
@@ -881,7 +1070,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1082,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1095,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{12}
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DoctorResponse) GetFindings() []*Finding {
@@ -937,7 +1126,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1138,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1151,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{13}
+	return file_sdk_client_nethostv1_swarm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Finding) GetCode() string {
@@ -1017,7 +1206,7 @@ type ChangeRulesRequest_Limit struct {
 
 func (x *ChangeRulesRequest_Limit) Reset() {
 	*x = ChangeRulesRequest_Limit{}
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1218,7 @@ func (x *ChangeRulesRequest_Limit) String() string {
 func (*ChangeRulesRequest_Limit) ProtoMessage() {}
 
 func (x *ChangeRulesRequest_Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1259,7 @@ type ChangeRulesRequest_RelayRule struct {
 
 func (x *ChangeRulesRequest_RelayRule) Reset() {
 	*x = ChangeRulesRequest_RelayRule{}
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1271,7 @@ func (x *ChangeRulesRequest_RelayRule) String() string {
 func (*ChangeRulesRequest_RelayRule) ProtoMessage() {}
 
 func (x *ChangeRulesRequest_RelayRule) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_swarm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1385,24 @@ const file_sdk_client_nethostv1_swarm_proto_rawDesc = "" +
 	"alternates\"A\n" +
 	"\x0eTraceAlternate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
-	"\tmetric_us\x18\x02 \x01(\rR\bmetricUs\"#\n" +
+	"\tmetric_us\x18\x02 \x01(\rR\bmetricUs\"\x0f\n" +
+	"\rHealthRequest\">\n" +
+	"\x0eHealthResponse\x12,\n" +
+	"\x05peers\x18\x01 \x03(\v2\x16.nethost.v1.PeerHealthR\x05peers\"\x8b\x02\n" +
+	"\n" +
+	"PeerHealth\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
+	"\tjitter_ms\x18\x02 \x01(\x01R\bjitterMs\x12\x1c\n" +
+	"\aloss_in\x18\x03 \x01(\x01H\x00R\x06lossIn\x88\x01\x01\x12\x1e\n" +
+	"\bloss_out\x18\x04 \x01(\x01H\x01R\alossOut\x88\x01\x01\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x1b\n" +
+	"\tsilent_ms\x18\x06 \x01(\x01R\bsilentMs\x12\x1a\n" +
+	"\bdemerits\x18\a \x01(\x01R\bdemerits\x12\x16\n" +
+	"\x06barred\x18\b \x01(\bR\x06barred\x12\x12\n" +
+	"\x04grey\x18\t \x03(\tR\x04greyB\n" +
+	"\n" +
+	"\b_loss_inB\v\n" +
+	"\t_loss_out\"#\n" +
 	"\rDoctorRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"U\n" +
 	"\x0eDoctorResponse\x12/\n" +
@@ -1208,13 +1414,14 @@ const file_sdk_client_nethostv1_swarm_proto_rawDesc = "" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x12\x12\n" +
 	"\x04cure\x18\x05 \x01(\tR\x04cure\x12\x12\n" +
-	"\x04note\x18\x06 \x01(\bR\x04note2\xa8\x03\n" +
+	"\x04note\x18\x06 \x01(\bR\x04note2\xee\x03\n" +
 	"\fSwarmService\x12A\n" +
 	"\x05Rules\x12\x18.nethost.v1.RulesRequest\x1a\x19.nethost.v1.RulesResponse\"\x03\x90\x02\x01\x12H\n" +
 	"\vChangeRules\x12\x1e.nethost.v1.ChangeRulesRequest\x1a\x19.nethost.v1.RulesResponse\x12N\n" +
 	"\vNetworkKeys\x12\x1e.nethost.v1.NetworkKeysRequest\x1a\x1f.nethost.v1.NetworkKeysResponse\x12?\n" +
 	"\x06Reload\x12\x19.nethost.v1.ReloadRequest\x1a\x1a.nethost.v1.ReloadResponse\x129\n" +
-	"\x05Trace\x12\x18.nethost.v1.TraceRequest\x1a\x14.nethost.v1.TraceHop0\x01\x12?\n" +
+	"\x05Trace\x12\x18.nethost.v1.TraceRequest\x1a\x14.nethost.v1.TraceHop0\x01\x12D\n" +
+	"\x06Health\x12\x19.nethost.v1.HealthRequest\x1a\x1a.nethost.v1.HealthResponse\"\x03\x90\x02\x01\x12?\n" +
 	"\x06Doctor\x12\x19.nethost.v1.DoctorRequest\x1a\x1a.nethost.v1.DoctorResponseB\x1eZ\x1cnethost/sdk/client/nethostv1b\x06proto3"
 
 var (
@@ -1229,7 +1436,7 @@ func file_sdk_client_nethostv1_swarm_proto_rawDescGZIP() []byte {
 	return file_sdk_client_nethostv1_swarm_proto_rawDescData
 }
 
-var file_sdk_client_nethostv1_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sdk_client_nethostv1_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sdk_client_nethostv1_swarm_proto_goTypes = []any{
 	(*RulesRequest)(nil),                 // 0: nethost.v1.RulesRequest
 	(*RulesResponse)(nil),                // 1: nethost.v1.RulesResponse
@@ -1242,35 +1449,41 @@ var file_sdk_client_nethostv1_swarm_proto_goTypes = []any{
 	(*TraceRequest)(nil),                 // 8: nethost.v1.TraceRequest
 	(*TraceHop)(nil),                     // 9: nethost.v1.TraceHop
 	(*TraceAlternate)(nil),               // 10: nethost.v1.TraceAlternate
-	(*DoctorRequest)(nil),                // 11: nethost.v1.DoctorRequest
-	(*DoctorResponse)(nil),               // 12: nethost.v1.DoctorResponse
-	(*Finding)(nil),                      // 13: nethost.v1.Finding
-	(*ChangeRulesRequest_Limit)(nil),     // 14: nethost.v1.ChangeRulesRequest.Limit
-	(*ChangeRulesRequest_RelayRule)(nil), // 15: nethost.v1.ChangeRulesRequest.RelayRule
+	(*HealthRequest)(nil),                // 11: nethost.v1.HealthRequest
+	(*HealthResponse)(nil),               // 12: nethost.v1.HealthResponse
+	(*PeerHealth)(nil),                   // 13: nethost.v1.PeerHealth
+	(*DoctorRequest)(nil),                // 14: nethost.v1.DoctorRequest
+	(*DoctorResponse)(nil),               // 15: nethost.v1.DoctorResponse
+	(*Finding)(nil),                      // 16: nethost.v1.Finding
+	(*ChangeRulesRequest_Limit)(nil),     // 17: nethost.v1.ChangeRulesRequest.Limit
+	(*ChangeRulesRequest_RelayRule)(nil), // 18: nethost.v1.ChangeRulesRequest.RelayRule
 }
 var file_sdk_client_nethostv1_swarm_proto_depIdxs = []int32{
 	2,  // 0: nethost.v1.RulesResponse.nodes:type_name -> nethost.v1.Rule
-	14, // 1: nethost.v1.ChangeRulesRequest.limit:type_name -> nethost.v1.ChangeRulesRequest.Limit
-	15, // 2: nethost.v1.ChangeRulesRequest.relay:type_name -> nethost.v1.ChangeRulesRequest.RelayRule
+	17, // 1: nethost.v1.ChangeRulesRequest.limit:type_name -> nethost.v1.ChangeRulesRequest.Limit
+	18, // 2: nethost.v1.ChangeRulesRequest.relay:type_name -> nethost.v1.ChangeRulesRequest.RelayRule
 	10, // 3: nethost.v1.TraceHop.alternates:type_name -> nethost.v1.TraceAlternate
-	13, // 4: nethost.v1.DoctorResponse.findings:type_name -> nethost.v1.Finding
-	0,  // 5: nethost.v1.SwarmService.Rules:input_type -> nethost.v1.RulesRequest
-	3,  // 6: nethost.v1.SwarmService.ChangeRules:input_type -> nethost.v1.ChangeRulesRequest
-	4,  // 7: nethost.v1.SwarmService.NetworkKeys:input_type -> nethost.v1.NetworkKeysRequest
-	6,  // 8: nethost.v1.SwarmService.Reload:input_type -> nethost.v1.ReloadRequest
-	8,  // 9: nethost.v1.SwarmService.Trace:input_type -> nethost.v1.TraceRequest
-	11, // 10: nethost.v1.SwarmService.Doctor:input_type -> nethost.v1.DoctorRequest
-	1,  // 11: nethost.v1.SwarmService.Rules:output_type -> nethost.v1.RulesResponse
-	1,  // 12: nethost.v1.SwarmService.ChangeRules:output_type -> nethost.v1.RulesResponse
-	5,  // 13: nethost.v1.SwarmService.NetworkKeys:output_type -> nethost.v1.NetworkKeysResponse
-	7,  // 14: nethost.v1.SwarmService.Reload:output_type -> nethost.v1.ReloadResponse
-	9,  // 15: nethost.v1.SwarmService.Trace:output_type -> nethost.v1.TraceHop
-	12, // 16: nethost.v1.SwarmService.Doctor:output_type -> nethost.v1.DoctorResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 4: nethost.v1.HealthResponse.peers:type_name -> nethost.v1.PeerHealth
+	16, // 5: nethost.v1.DoctorResponse.findings:type_name -> nethost.v1.Finding
+	0,  // 6: nethost.v1.SwarmService.Rules:input_type -> nethost.v1.RulesRequest
+	3,  // 7: nethost.v1.SwarmService.ChangeRules:input_type -> nethost.v1.ChangeRulesRequest
+	4,  // 8: nethost.v1.SwarmService.NetworkKeys:input_type -> nethost.v1.NetworkKeysRequest
+	6,  // 9: nethost.v1.SwarmService.Reload:input_type -> nethost.v1.ReloadRequest
+	8,  // 10: nethost.v1.SwarmService.Trace:input_type -> nethost.v1.TraceRequest
+	11, // 11: nethost.v1.SwarmService.Health:input_type -> nethost.v1.HealthRequest
+	14, // 12: nethost.v1.SwarmService.Doctor:input_type -> nethost.v1.DoctorRequest
+	1,  // 13: nethost.v1.SwarmService.Rules:output_type -> nethost.v1.RulesResponse
+	1,  // 14: nethost.v1.SwarmService.ChangeRules:output_type -> nethost.v1.RulesResponse
+	5,  // 15: nethost.v1.SwarmService.NetworkKeys:output_type -> nethost.v1.NetworkKeysResponse
+	7,  // 16: nethost.v1.SwarmService.Reload:output_type -> nethost.v1.ReloadResponse
+	9,  // 17: nethost.v1.SwarmService.Trace:output_type -> nethost.v1.TraceHop
+	12, // 18: nethost.v1.SwarmService.Health:output_type -> nethost.v1.HealthResponse
+	15, // 19: nethost.v1.SwarmService.Doctor:output_type -> nethost.v1.DoctorResponse
+	13, // [13:20] is the sub-list for method output_type
+	6,  // [6:13] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_sdk_client_nethostv1_swarm_proto_init() }
@@ -1285,14 +1498,15 @@ func file_sdk_client_nethostv1_swarm_proto_init() {
 		(*ChangeRulesRequest_KillSwitch)(nil),
 		(*ChangeRulesRequest_Relay)(nil),
 	}
-	file_sdk_client_nethostv1_swarm_proto_msgTypes[15].OneofWrappers = []any{}
+	file_sdk_client_nethostv1_swarm_proto_msgTypes[13].OneofWrappers = []any{}
+	file_sdk_client_nethostv1_swarm_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_client_nethostv1_swarm_proto_rawDesc), len(file_sdk_client_nethostv1_swarm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
