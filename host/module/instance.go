@@ -48,6 +48,7 @@ func (s *supervisor) start(inst Instance, life uint64, reason sdk.StartReason) e
 	s.run.Lock()
 	defer s.run.Unlock()
 	s.inst, s.life, s.seq, s.state, s.drained = inst, life, 0, nil, false
+	s.meter, _ = inst.(Meter)
 	grants := s.spec.Grants
 	if grants.State > 0 && s.m.cfg.State != nil {
 		s.state = s.m.cfg.State(s.spec.FullName())

@@ -166,6 +166,7 @@ type Info struct {
 	Dropped                  uint64            // messages dropped at a full mailbox
 	Mailbox                  int               // events waiting
 	Counters                 map[string]uint64 // the module's own
+	Usage                    Usage             // all zero when the carrier does not meter
 }
 
 // List describes the modules, by slot.
@@ -176,6 +177,7 @@ func (m *Manager) List() []Info {
 			Methods: s.spec.Methods, Subprotocols: s.spec.Subprotocols, Grants: s.spec.Grants.List(),
 			Events: s.events.Load(), Effects: s.effects.Load(), Denied: s.denied.Load()}
 		i.Mailbox, i.Dropped = s.box.depth()
+		i.Usage = s.budget.usage(m.cfg.Clock())
 		s.mu.Lock()
 		i.State, i.Restarts, i.LastError, i.Counters = s.cycle.phase, s.cycle.restarts, s.lastErr, maps.Clone(s.counters)
 		s.mu.Unlock()

@@ -52,6 +52,10 @@ type supervisor struct {
 	isUp    bool  // the host knows inst
 	early   []sdk.Effect
 	drained bool
+	meter   Meter       // inst, when it knows what it costs
+	later   *time.Timer // pokes when a debt is paid; nil before the first
+
+	budget *budget // has its own lock
 
 	mu       sync.Mutex // a leaf; guards what follows
 	cycle    lifecycle
@@ -66,7 +70,7 @@ func newSupervisor(m *Manager, slot int, spec Spec) *supervisor {
 	log := m.cfg.Log.With("module", spec.Name)
 	return &supervisor{m: m, slot: slot, spec: spec, log: log, lim: &limiter{log: log, now: m.cfg.Clock},
 		box: newMailbox(spec.Limits.Mailbox), wake: make(chan struct{}, 1), done: make(chan struct{}),
-		settled: make(chan struct{}), counters: map[string]uint64{}}
+		settled: make(chan struct{}), counters: map[string]uint64{}, budget: newBudget(spec.Limits)}
 }
 
 // poke makes the goroutine look. It never blocks.
@@ -171,6 +175,7 @@ func (s *supervisor) bury(inst Instance) {
 	wasUp := s.isUp
 	s.inst, s.isUp, s.held, s.fault, s.early = nil, false, false, nil, nil
 	s.gate = gate{}
+	s.settle()
 	s.run.Unlock()
 	s.setCurrent(nil)
 	if inst != nil {
@@ -236,7 +241,7 @@ func (s *supervisor) step() (more bool, err error) {
 	res, err := s.turn(false)
 	s.run.Unlock()
 	s.m.RunInline()
-	return res == ran || !s.box.idle(), err
+	return res == ran || res != owing && !s.box.idle(), err
 }
 
 // drain asks the module to finish, runs it until it says it has, and stops it.
@@ -294,7 +299,7 @@ func (s *supervisor) tryRun() {
 			s.poke()
 			return
 		}
-		if res == empty && s.box.idle() {
+		if res == owing || res == empty && s.box.idle() {
 			return
 		}
 	}
@@ -308,6 +313,7 @@ const (
 	empty   result = iota // nothing was there to do
 	ran                   // a batch ran
 	blocked               // there is no instance, or it waits for a sync
+	owing                 // it is over its soft budget, and a timer runs
 )
 
 // turn runs one batch. The caller holds run. inline says that it is not the
@@ -326,6 +332,9 @@ func (s *supervisor) turn(inline bool) (result, error) {
 		if s.fault = s.release(); s.fault != nil {
 			return blocked, s.fault
 		}
+	}
+	if s.owes() {
+		return owing, nil
 	}
 	var err error
 	if s.batch, err = s.box.take(s.batch); err != nil {
@@ -357,6 +366,9 @@ func (s *supervisor) hand(inline bool) error {
 	s.w.Event(sdk.Event{Kind: sdk.EvFlush})
 	s.events.Add(uint64(len(s.batch)))
 	effects, err := s.inst.Deliver(s.w.Bytes())
+	if s.meter != nil {
+		s.budget.spend(s.m.cfg.Clock(), s.meter.Used(), s.batch)
+	}
 	if err != nil || effects == nil {
 		return err
 	}

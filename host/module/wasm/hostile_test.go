@@ -185,3 +185,27 @@ func TestWASI(t *testing.T) {
 		t.Errorf("a long sleep: %v", err)
 	}
 }
+
+// TestHostCopiesArePaid: what the host copies and checks for a guest comes out of
+// its budget, and above it ends the guest. W4.10.
+func TestHostCopiesArePaid(t *testing.T) {
+	c := newCarrier(t)
+	c.rate = 100
+	const records, at, length = 8192, 4096, 40 + 8192*32
+	// The records are all zero, which the supervisor would refuse; the carrier counts.
+	code := cat(i32const(at+recordsAt), i32const(records), []byte{0x36, 2, 0}, packed(at, length))
+	a := handleOnly(code...)
+	a.memory = []byte{0, 6}
+	i := mustOpen(t, c, a.bytes(), module.Spec{Limits: module.Limits{CPUMax: 10 * time.Millisecond}})
+	if out, err := i.Deliver(flushBatch(1, 1)); err != nil || len(out) != length {
+		t.Fatalf("%d bytes, %v", len(out), err)
+	}
+	least := int64(length/copyBytes + records*recordFuel)
+	if i.spent < least || i.spent > least+100 {
+		t.Errorf("spent %d units for copies of %d", i.spent, least)
+	}
+	i = mustOpen(t, c, a.bytes(), module.Spec{Limits: module.Limits{CPUMax: time.Millisecond}})
+	if _, err := i.Deliver(flushBatch(1, 1)); !errors.Is(err, module.ErrFuel) || !strings.Contains(err.Error(), "effects were too many") {
+		t.Errorf("with 1 ms of budget: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,7 +41,17 @@ type instance struct {
 	closed bool
 }
 
-var _ module.Instance = (*instance)(nil)
+var (
+	_ module.Instance = (*instance)(nil)
+	_ module.Meter    = (*instance)(nil)
+)
+
+// What the host's own work for a batch costs the guest (W4.10).
+const (
+	copyBytes  = 8  // bytes copied for a unit
+	recordFuel = 16 // units for each effect that is checked and applied
+	recordsAt  = 8  // where a batch's header has its count of records
+)
 
 // Deliver implements module.Instance.
 func (i *instance) Deliver(batch []byte) ([]byte, error) {
@@ -60,12 +71,27 @@ func (i *instance) Deliver(batch []byte) ([]byte, error) {
 	i.fuel.Set(uint64(i.budget))
 	out, err := i.run(batch)
 	i.spent = i.budget - int64(i.fuel.Get())
+	if err == nil {
+		err = i.pay(batch, out)
+	}
 	if err != nil {
 		i.failed = err
 		i.wasi.flush(0)
 		i.wasi.flush(1)
 	}
 	return out, err
+}
+
+// pay charges the guest for what the host does with its batch (W4.10).
+func (i *instance) pay(batch, out []byte) error {
+	cost := int64(len(batch)+len(out)) / copyBytes
+	if len(out) >= abi.HeaderSize {
+		cost += recordFuel * int64(min(binary.LittleEndian.Uint32(out[recordsAt:]), sdk.MaxEffects))
+	}
+	if i.spent += cost; i.spent <= i.budget {
+		return nil
+	}
+	return fmt.Errorf("%w (%v): %d bytes of effects were too many for what it had left", module.ErrFuel, i.time(i.budget).Round(time.Microsecond), len(out))
 }
 
 // run copies the batch in, calls the guest, and copies the effects out.
@@ -122,7 +148,7 @@ func (i *instance) grow(n uint32) error {
 // explain turns what wazero reports into one of the carrier's errors.
 func (i *instance) explain(err error) error {
 	if int64(i.fuel.Get()) < 0 {
-		return fmt.Errorf("%w (%v): %s", module.ErrFuel, time.Duration(i.budget/i.rate)*time.Microsecond, where(err))
+		return fmt.Errorf("%w (%v): %s", module.ErrFuel, i.time(i.budget).Round(time.Microsecond), where(err))
 	}
 	if int32(i.depth.Get()) < 0 {
 		return fmt.Errorf("%w: its call stack is deeper than %d KiB: %s", module.ErrTrap, stackBytes>>10, where(err))
@@ -147,7 +173,12 @@ func where(err error) string {
 func (i *instance) Used() time.Duration {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return time.Duration(i.spent) * time.Microsecond / time.Duration(i.rate)
+	return i.time(i.spent)
+}
+
+// time turns units of fuel into processor time.
+func (i *instance) time(units int64) time.Duration {
+	return time.Duration(float64(units) / float64(i.rate) * float64(time.Microsecond))
 }
 
 // Close implements module.Instance.

@@ -150,7 +150,7 @@ func (f *meter) measure(r *reader, fn bodyParts) error {
 	if r.err != nil {
 		return r.err
 	}
-	if !f.calls && len(f.regions) == 1 && f.total() <= freeLeaf {
+	if !f.calls && len(f.regions) == 1 && fn.locals <= freeLocals && f.total() <= freeLeaf {
 		for i := range f.segments { // W4.6: the caller paid
 			f.segments[i].pooled = true
 		}

@@ -205,6 +205,7 @@ const (
 	weightTable    = 3
 	weightGrow     = 512 // leaves native code
 	freeLeaf       = 12
+	freeLocals     = 24 // parameters included: more, and the leaf pays for them itself
 )
 
 func (in *instr) weight() uint64 {
