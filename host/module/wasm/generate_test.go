@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -37,6 +38,9 @@ func generate(seed uint64) asm {
 	}
 	leaf := fn{typ: typHandle, code: []byte{opLocalGet, 0, opI64ExtendU}}
 	a := asm{handle: mk(2), more: []fn{mk(3), mk(4), mk(5), leaf}}
+	a.exports = map[string][2]byte{"g": {3, 0}}
+	a.extra = map[byte][]byte{secTable: {1, 0x70, 0, 8}, secGlobal: {1, 0x7e, 1, opI64Const, 5, opEnd},
+		secElement: {1, 0, opI32Const, 0, opEnd, 4, 3, 4, 5, 6}}
 	if rng.IntN(2) == 0 {
 		// Calls one more, in the shape that Go's compiler gives, from several entries.
 		a.more = append(a.more, fn{typ: typHandle, locals: locals, code: dispatched(rng)})
@@ -107,7 +111,7 @@ func (g *generator) cond() { g.emit(opLocalGet, 2, 0xa7, opI32Const, byte(g.rng.
 func (g *generator) statements() {
 	for n := 1 + g.rng.IntN(6); n > 0 && g.size > 0; n-- {
 		g.size--
-		switch g.rng.IntN(12) {
+		switch g.rng.IntN(18) {
 		case 0, 1, 2:
 			ops := []byte{0x7c, 0x7d, 0x7e, 0x85}
 			g.emit(opLocalGet, 2, opLocalGet, 3, ops[g.rng.IntN(4)], opI64Const, byte(g.rng.IntN(60)), 0x7c, opLocalSet, byte(2+g.rng.IntN(2)))
@@ -134,7 +138,55 @@ func (g *generator) statements() {
 		case 11:
 			g.emit(cat(i32const(1024), i32const(int64(g.rng.IntN(256))), i32const(int64(g.rng.IntN(200))), []byte{prefixBulk, 11, 0})...)
 			g.emit(cat(i32const(1030), []byte{0x29, 3, 0, opLocalSet, 3})...)
+		default:
+			g.data()
 		}
+	}
+}
+
+// data writes a statement that works on memory, globals, tables and numbers of all
+// kinds. A few trap.
+func (g *generator) data() {
+	place := cat([]byte{opLocalGet, 2, 0xa7}, i32const(0x3ff8), []byte{0x71})
+	if g.rng.IntN(15) == 0 {
+		place = cat([]byte{opLocalGet, 2, 0xa7}) // anywhere
+	}
+	switch g.rng.IntN(10) {
+	case 0:
+		g.emit(cat(place, []byte{opLocalGet, 3, 0x37, 3, byte(g.rng.IntN(64))})...)
+	case 1:
+		g.emit(cat(place, []byte{0x29, 3, byte(g.rng.IntN(64)), opLocalSet, 3})...)
+	case 2:
+		g.emit(opLocalGet, 2, opLocalGet, 3)
+		if g.rng.IntN(4) > 0 {
+			g.emit(opI64Const, 1, 0x84) // no zero
+		}
+		g.emit(byte(0x7f+g.rng.IntN(4)), opLocalSet, 2)
+	case 3:
+		g.emit(opGlobalGet, 0, opLocalGet, 2, 0x7c, opGlobalSet, 0, opGlobalGet, 0, opLocalSet, 3)
+	case 4:
+		if g.next <= g.last { // table entry i is function 3+i; some entries are not there
+			to := int64(g.next) - 3 + int64(g.rng.IntN(int(g.last-g.next)+1))
+			if g.rng.IntN(20) == 0 {
+				to = 9
+			}
+			g.emit(cat([]byte{opLocalGet, 1, opLocalGet, 0}, i32const(to), []byte{opCallIndirect, 1, 0, opLocalSet, 3})...)
+		}
+	case 5:
+		g.emit(opI32Const, byte(g.rng.IntN(3)), opMemoryGrow, 0, opI64ExtendU, opLocalGet, 3, 0x7c, opLocalSet, 3)
+	case 6:
+		g.emit(opLocalGet, 2, prefixSIMD, 18, opLocalGet, 3, prefixSIMD, 18, prefixSIMD, 0xce, 1, prefixSIMD, 29, 0, opLocalSet, 2)
+	case 7:
+		g.emit(opLocalGet, 2, 0xb9, 0x9f, prefixBulk, 6, opLocalSet, 3)
+	case 8:
+		g.emit(opLocalGet, 2, opLocalGet, 3)
+		g.cond()
+		g.emit(0x1b, opLocalSet, 2)
+	case 9:
+		g.emit(opBlock, valI64[0], opLocalGet, 2)
+		g.cond()
+		g.emit(opBrIf, 0, opLocalGet, 3, 0x85, opEnd, opLocalSet, 2)
+		g.emit(cat(place, i32const(1024), i32const(int64(g.rng.IntN(99))), []byte{prefixBulk, bulkMemoryCopy, 0, 0})...)
 	}
 }
 
@@ -209,11 +261,24 @@ type outcome struct {
 	trap   bool
 	spent  int64
 	depth  int32
+	memory uint64 // a digest
+	global uint64
+}
+
+
+// digest is FNV-1a over 64-bit words.
+func digest(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for ; len(b) >= 8; b = b[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(b)) * 1099511628211
+	}
+	return h
 }
 
 // execute runs nethost_handle(3, 5) of a module; fuel is given when it has any.
 func execute(t testing.TB, bin []byte, cfg wazero.RuntimeConfig, fuel int64) outcome {
 	t.Helper()
+	cfg = cfg.WithMemoryLimitPages(testOptions.MemoryPages)
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, cfg)
 	defer rt.Close(ctx)
@@ -232,6 +297,11 @@ func execute(t testing.TB, bin []byte, cfg wazero.RuntimeConfig, fuel int64) out
 	} else {
 		o.result = stack[0]
 	}
+	view, _ := mod.Memory().Read(0, mod.Memory().Size())
+	o.memory = digest(view)
+	if g, exported := mod.ExportedGlobal("g").(api.MutableGlobal); exported {
+		o.global = g.Get()
+	}
 	if g != nil {
 		o.spent = fuel - int64(g.Get())
 		o.depth = int32(mod.ExportedGlobal(exportStack).Get())
@@ -241,7 +311,7 @@ func execute(t testing.TB, bin []byte, cfg wazero.RuntimeConfig, fuel int64) out
 
 // checkSeed: metering changes no result (W4.9), charges at least what runs (W4.3),
 // gives the stack back (W5.1), and stops a run that has less fuel than it needs.
-func checkSeed(t testing.TB, seed uint64) (charged, exact int64) {
+func checkSeed(t testing.TB, seed uint64) (charged, exact int64, trapped bool) {
 	t.Helper()
 	bin := generate(seed).bytes()
 	metered, _, err := Rewrite(bin, testOptions)
@@ -255,7 +325,13 @@ func checkSeed(t testing.TB, seed uint64) (charged, exact int64) {
 	if got != fast {
 		t.Errorf("seed %d: interpreter %+v, compiler %+v", seed, got, fast)
 	}
-	if got.result != plain.result || got.trap != plain.trap || twin.result != plain.result {
+	same := func(a, b outcome) bool {
+		return a.result == b.result && a.trap == b.trap && a.memory == b.memory && a.global == b.global
+	}
+	if native := execute(t, bin, wazero.NewRuntimeConfig(), 0); !same(native, plain) {
+		t.Errorf("seed %d: the engines differ: compiler %+v, interpreter %+v", seed, native, plain)
+	}
+	if !same(got, plain) || twin.result != plain.result || twin.trap != plain.trap {
 		t.Errorf("seed %d: plain %+v, metered %+v, twin %+v", seed, plain, got, twin)
 	}
 	// The host's own call may be to a leaf that is not charged.
@@ -268,16 +344,19 @@ func checkSeed(t testing.TB, seed uint64) (charged, exact int64) {
 	if got.spent > 0 && !got.trap && !execute(t, metered, cfg, got.spent-1).trap {
 		t.Errorf("seed %d: ran with %d units and needs %d", seed, got.spent-1, got.spent)
 	}
-	return got.spent, twin.spent
+	return got.spent, twin.spent, got.trap
 }
 
 // TestMeterAgainstTwin: checkSeed on modules of which some have functions with a
 // dispatch, understood or not. W8.
 func TestMeterAgainstTwin(t *testing.T) {
 	var charged, exact int64
-	direct := 0
+	direct, traps := 0, 0
 	for seed := range uint64(300) {
-		c, e := checkSeed(t, seed)
+		c, e, trapped := checkSeed(t, seed)
+		if trapped {
+			traps++
+		}
 		charged, exact = charged+c, exact+e
 		_, rep, err := Rewrite(generate(seed).bytes(), testOptions)
 		if err != nil {
@@ -288,7 +367,10 @@ func TestMeterAgainstTwin(t *testing.T) {
 	if direct < 50 || direct > 145 {
 		t.Errorf("%d direct bodies in 300 modules: about half have one to find, and some of these jump to what they computed", direct)
 	}
-	t.Logf("charged %d for %d executed (%.2f)", charged, exact, float64(charged)/float64(exact))
+	if traps < 5 || traps > 150 {
+		t.Errorf("%d of 300 modules trap: a few should, and most should not", traps)
+	}
+	t.Logf("charged %d for %d executed (%.2f), %d trap", charged, exact, float64(charged)/float64(exact), traps)
 }
 
 // TestSeveralResults: a function of several results returns through the added
