@@ -265,7 +265,6 @@ type outcome struct {
 	global uint64
 }
 
-
 // digest is FNV-1a over 64-bit words.
 func digest(b []byte) uint64 {
 	h := uint64(14695981039346656037)

@@ -94,7 +94,16 @@ func (a asm) bytes() []byte {
 	if e := a.extra[secElement]; e != nil {
 		b = appendSection(b, secElement, e)
 	}
-	return appendSection(b, secCode, bodies)
+	b = appendSection(b, secCode, bodies)
+	if d := a.extra[secData]; d != nil {
+		b = appendSection(b, secData, d)
+	}
+	return b
+}
+
+// dataAt is a segment of the data section that puts b somewhere.
+func dataAt(at int64, b []byte) []byte {
+	return append(cat([]byte{0}, i32const(at), []byte{opEnd}, appendU32(nil, uint32(len(b)))), b...)
 }
 
 // wasiImport imports a WASI function whose type is that of function typ.

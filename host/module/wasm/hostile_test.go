@@ -77,6 +77,9 @@ func TestHostileGuests(t *testing.T) {
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Fatalf("got %v, want %v with %q", err, test.want, test.text)
 			}
+			if over := i.time(i.spent - i.budget); over > 5*time.Millisecond {
+				t.Errorf("ran %v past its budget", over)
+			}
 			if _, again := i.Deliver(flushBatch(2, 2)); again == nil || again.Error() != err.Error() {
 				t.Errorf("a dead instance answered %v", again)
 			}
