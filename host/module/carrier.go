@@ -74,7 +74,8 @@ type Spec struct {
 	Grants       Grants
 	Standing     Standing
 
-	// Seed feeds a guest's random_get, so that a run can be replayed.
+	// Seed feeds a guest's random_get, so that a run can be replayed. All zero:
+	// the supervisor draws one, for all instances it starts.
 	Seed [32]byte
 	// Post takes a batch of effects holding only OpPost, at any time and from
 	// any goroutine: the results of Env.Work. The bytes are copied.

@@ -19,10 +19,12 @@ func (s *supervisor) open(ctx context.Context) (Instance, uint64, error) {
 		return nil, 0, fmt.Errorf("%w of kind %q is in this host", errNoCarrier, s.spec.Kind)
 	}
 	life := s.box.begin()
-	spec := s.spec
-	if spec.Seed == [32]byte{} {
-		s.m.random(spec.Seed[:])
+	if s.spec.Seed == [32]byte{} {
+		// Drawn once: an instance that follows can begin where this one did
+		// after its initialisation.
+		s.m.random(s.spec.Seed[:])
 	}
+	spec := s.spec
 	spec.Post = func(b []byte) { s.posted(life, b) }
 	spec.Log = s.lim.line
 	inst, err := carrier.Open(ctx, spec)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"nethost/host/module"
@@ -21,7 +20,8 @@ import (
 // under way, which fuel ends.
 type instance struct {
 	mu     sync.Mutex
-	rt     wazero.Runtime
+	c      *Carrier
+	prog   *program
 	mod    api.Module
 	mem    api.Memory
 	buffer api.Function
@@ -42,8 +42,9 @@ type instance struct {
 }
 
 var (
-	_ module.Instance = (*instance)(nil)
-	_ module.Meter    = (*instance)(nil)
+	_ module.Instance    = (*instance)(nil)
+	_ module.Meter       = (*instance)(nil)
+	_ module.Snapshotter = (*instance)(nil)
 )
 
 // What the host's own work for a batch costs the guest (W4.10).
@@ -181,7 +182,8 @@ func (i *instance) time(units int64) time.Duration {
 	return time.Duration(float64(units) / float64(i.rate) * float64(time.Microsecond))
 }
 
-// Close implements module.Instance.
+// Close implements module.Instance. The program of an instance that failed is kept:
+// another instance follows, as a rule at once.
 func (i *instance) Close() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -191,5 +193,8 @@ func (i *instance) Close() error {
 	i.closed = true
 	i.wasi.flush(0)
 	i.wasi.flush(1)
-	return i.rt.Close(context.Background())
+	if i.failed == nil {
+		return i.prog.close()
+	}
+	return errors.Join(i.mod.Close(context.Background()), i.c.keep(i.prog))
 }

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 	"lukechampine.com/blake3"
 
 	"nethost/host/module"
@@ -32,13 +29,20 @@ const (
 
 // Carrier opens wasm guests. It is safe for concurrent use.
 type Carrier struct {
-	cache  wazero.CompilationCache
-	onDisk bool
-	rate   int64 // units of fuel a microsecond, measured
-	opens  sync.WaitGroup
+	cache     wazero.CompilationCache
+	rewritten rewriteCache
+	rate      int64 // units of fuel a microsecond, measured
+	opens     sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	kept   []*program
+	closed bool
 }
 
-var _ module.Carrier = (*Carrier)(nil)
+var (
+	_ module.Carrier  = (*Carrier)(nil)
+	_ module.Restorer = (*Carrier)(nil)
+)
 
 // New returns a carrier that keeps compiled code in cacheDir, which it creates;
 // "" keeps it in memory. The directory holds native code that is run as it is, so
@@ -61,7 +65,7 @@ func New(cacheDir string) (*Carrier, error) {
 		if c.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
 			return nil, fmt.Errorf("wasm cache %s: %w", cacheDir, err)
 		}
-		c.onDisk = true
+		c.rewritten.dir = cacheDir
 	}
 	rate, err := calibrate()
 	if err != nil {
@@ -75,7 +79,7 @@ func New(cacheDir string) (*Carrier, error) {
 // closed before.
 func (c *Carrier) Close() error {
 	c.opens.Wait()
-	return c.cache.Close(context.Background())
+	return errors.Join(c.closeKept(), c.cache.Close(context.Background()))
 }
 
 // Rate is how many units of fuel this machine spends in a microsecond.
@@ -84,6 +88,10 @@ func (c *Carrier) Rate() int64 { return c.rate }
 // Open implements module.Carrier. Compiling cannot be interrupted, so when ctx
 // ends first the rest is finished and thrown away in the background.
 func (c *Carrier) Open(ctx context.Context, s module.Spec) (module.Instance, error) {
+	return c.openWith(ctx, s, nil)
+}
+
+func (c *Carrier) openWith(ctx context.Context, s module.Spec, image *snapshot) (module.Instance, error) {
 	type result struct {
 		i   *instance
 		err error
@@ -92,7 +100,7 @@ func (c *Carrier) Open(ctx context.Context, s module.Spec) (module.Instance, err
 	c.opens.Add(1)
 	go func() {
 		defer c.opens.Done()
-		i, err := c.open(ctx, s)
+		i, err := c.open(ctx, s, image)
 		if err != nil {
 			err = fmt.Errorf("wasm module %s: %w", s.Name, err)
 		}
@@ -115,8 +123,8 @@ func (c *Carrier) Open(ctx context.Context, s module.Spec) (module.Instance, err
 	}
 }
 
-func (c *Carrier) open(ctx context.Context, s module.Spec) (*instance, error) {
-	bin, err := readArtifact(s)
+func (c *Carrier) open(ctx context.Context, s module.Spec, image *snapshot) (*instance, error) {
+	bin, digest, err := readArtifact(s)
 	if err != nil {
 		return nil, err
 	}
@@ -127,24 +135,36 @@ func (c *Carrier) open(ctx context.Context, s module.Spec) (*instance, error) {
 	if limits.CPUMax == 0 {
 		limits.CPUMax = module.DefaultLimits.CPUMax
 	}
-	pages := uint32(min(limits.Memory/pageSize, 1<<16))
-	bin, rep, err := Rewrite(bin, Options{MemoryPages: pages, InitFuel: startFuel, StackBytes: stackBytes})
+	key := programKey{digest: digest, pages: uint32(min(limits.Memory/pageSize, 1<<16)), seed: s.Seed}
+	p := c.take(key)
+	if p == nil {
+		if p, err = c.compile(ctx, bin, key); err != nil {
+			return nil, fmt.Errorf("%s %w", s.Artifact, err)
+		}
+	}
+	i, err := c.begin(p, s, image)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w", s.Artifact, err)
+		return nil, errors.Join(err, p.close())
+	}
+	i.budget = c.units(limits.CPUMax)
+	return i, nil
+}
+
+// compile makes a program of a binary.
+func (c *Carrier) compile(ctx context.Context, bin []byte, key programKey) (*program, error) {
+	out, rep, err := c.rewritten.rewrite(bin, key.digest, Options{MemoryPages: key.pages, InitFuel: startFuel, StackBytes: stackBytes})
+	if err != nil {
+		return nil, err
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	i, err := c.start(bin, rep, s, pages, c.cache)
-	if err != nil && c.onDisk && errors.As(err, new(*compileError)) {
+	p, err := load(out, rep, key, c.cache)
+	if err != nil && c.rewritten.dir != "" && errors.As(err, new(*compileError)) {
 		// The cache may hold a damaged entry: only a compile without it tells.
-		i, err = c.start(bin, rep, s, pages, nil)
+		p, err = load(out, rep, key, nil)
 	}
-	if err != nil {
-		return nil, err
-	}
-	i.budget, i.rate = c.units(limits.CPUMax), c.rate
-	return i, nil
+	return p, err
 }
 
 func (c *Carrier) units(d time.Duration) int64 { return max(1, int64(d/time.Microsecond)) * c.rate }
@@ -155,61 +175,21 @@ type compileError struct{ err error }
 func (e *compileError) Error() string { return "does not compile: " + e.err.Error() }
 func (e *compileError) Unwrap() error { return e.err }
 
-// start gives the guest a runtime of its own and initialises it.
-func (c *Carrier) start(bin []byte, rep *Report, s module.Spec, pages uint32, cache wazero.CompilationCache) (_ *instance, err error) {
-	ctx := experimental.WithMemoryAllocator(context.Background(), reserve{})
-	cfg := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages).WithDebugInfoEnabled(false).WithCoreFeatures(api.CoreFeaturesV2)
-	if cache != nil {
-		cfg = cfg.WithCompilationCache(cache)
-	}
-	rt := wazero.NewRuntimeWithConfig(ctx, cfg)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, rt.Close(ctx))
-		}
-	}()
-	w := &wasi{random: rand.NewChaCha8(s.Seed), log: s.Log}
-	w.begin(1, 0) // Go's runtime takes a clock that says 0 for broken
-	if err := w.build(ctx, rt, rep.imports); err != nil {
-		return nil, err
-	}
-	code, err := rt.CompileModule(ctx, bin)
-	if err != nil {
-		return nil, &compileError{err}
-	}
-	mod, err := rt.InstantiateModule(ctx, code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	if err != nil {
-		return nil, fmt.Errorf("does not start: %w: %s", module.ErrTrap, where(err))
-	}
-	i := &instance{rt: rt, mod: mod, mem: mod.Memory(), wasi: w, budget: c.units(initBudget), rate: c.rate,
-		buffer: mod.ExportedFunction(exportBuffer), handle: mod.ExportedFunction(exportHandle),
-		fuel: mod.ExportedGlobal(exportFuel).(api.MutableGlobal), depth: mod.ExportedGlobal(exportStack)}
-	w.fuel = i.fuel
-	if init := mod.ExportedFunction(exportInit); init != nil {
-		i.fuel.Set(uint64(i.budget))
-		if err := init.CallWithStack(ctx, nil); err != nil {
-			w.flush(0)
-			w.flush(1)
-			return nil, fmt.Errorf("%s: %w", exportInit, i.explain(err))
-		}
-	}
-	return i, nil
-}
-
 // readArtifact reads the binary and holds it to the digest of the Spec: the file
 // may have changed since the catalogue looked at it.
-func readArtifact(s module.Spec) ([]byte, error) {
+func readArtifact(s module.Spec) (bin []byte, digest [32]byte, err error) {
 	f, err := os.Open(s.Artifact)
 	if err != nil {
-		return nil, err
+		return nil, digest, err
 	}
 	defer f.Close()
-	bin, err := io.ReadAll(io.LimitReader(f, maxBinary+1))
+	bin, err = io.ReadAll(io.LimitReader(f, maxBinary+1))
 	if err != nil {
-		return nil, err
+		return nil, digest, err
 	}
-	if sum := blake3.Sum256(bin); s.Digest != [32]byte{} && sum != s.Digest {
-		return nil, fmt.Errorf("%s changed since it was verified: its BLAKE3 is %x, expected %x", s.Artifact, sum, s.Digest)
+	digest = blake3.Sum256(bin)
+	if s.Digest != [32]byte{} && digest != s.Digest {
+		return nil, digest, fmt.Errorf("%s changed since it was verified: its BLAKE3 is %x, expected %x", s.Artifact, digest, s.Digest)
 	}
-	return bin, nil
+	return bin, digest, nil
 }
