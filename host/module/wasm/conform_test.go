@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"path/filepath"
 	"testing"
 
 	"nethost/host/module"
@@ -9,7 +10,12 @@ import (
 
 // TestConform: echo as a Go guest, metered, passes the suite of the carriers.
 func TestConform(t *testing.T) {
-	c, bin := newCarrier(t), buildGuest(t, echoPkg)
+	c, err := New(filepath.Join(t.TempDir(), "cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	bin := buildGuest(t, echoPkg)
 	sdktest.Conform(t, func(t *testing.T) sdktest.Instance { return mustOpen(t, c, bin, module.Spec{}) })
 }
 

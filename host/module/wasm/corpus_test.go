@@ -228,7 +228,7 @@ func corpus() []hostile {
 			}
 		}},
 		{"timer flood", answering(effects(8192, sdk.Effect{Kind: sdk.OpTimer, Arg: 1})), "", func(t *testing.T, w *town, i module.Info) {
-			if n := w.sent.Load(); n != 2*8192 { // in two batches; the node allows sdk.MaxTimers of them and raises them to sdk.MinTimer
+			if n := w.sent.Load(); n != 8192 && n != 2*8192 { // both messages may be one batch; the node allows sdk.MaxTimers of them and raises them to sdk.MinTimer
 				t.Errorf("%d timers", n)
 			}
 		}},
