@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"nethost/host/module"
 	"nethost/sdk"
 	"nethost/sdk/abi"
 )
@@ -114,55 +116,77 @@ func scripted(rng *rand.Rand, seq uint64, id sdk.ID) []byte {
 	return bytes.Clone(w.Bytes())
 }
 
-// TestGuestsDiffer: a guest of this repository gives the same effects and is left
-// with the same memory as it came and as the loader made it, compiled and
-// interpreted. W4.9, W8.3.
-func TestGuestsDiffer(t *testing.T) {
-	t.Parallel()
+// TestGuests: guests in four languages give the same effects and are left with the
+// same memory as they came and as the loader made them, compiled and interpreted
+// (W4.9, W8.3), and go on from a snapshot as if there had been none (W9.1).
+func TestGuests(t *testing.T) {
 	inC, err := os.ReadFile("../../../cmd/nethost/benchguest/guest.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, guest := range []struct {
-		name string
-		bin  []byte
-		id   sdk.ID
-	}{{"counter, a Go guest", buildGuest(t, "nethost/subprotocols/wasm/counter"), 0x1001}, {"echo, a C guest", inC, 0x1000}} {
-		t.Run(guest.name, func(t *testing.T) {
-			bin := guest.bin
-			made, rep, err := Rewrite(bin, testOptions)
+	guests := map[string]func(t *testing.T) []byte{
+		"go":    func(t *testing.T) []byte { return buildGuest(t, "nethost/subprotocols/wasm/counter") },
+		"bench": func(*testing.T) []byte { return inC },
+	}
+	for _, language := range languages {
+		guests[language] = func(t *testing.T) []byte { return buildForeign(t, language, "counter") }
+	}
+	for name, build := range guests {
+		t.Run(name, func(t *testing.T) {
+			bin, dir := build(t), filepath.Join(t.TempDir(), "cache")
+			c, err := New(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			limit := func(c wazero.RuntimeConfig) wazero.RuntimeConfig { return c.WithMemoryLimitPages(512) }
-			interpreted, compiled := limit(wazero.NewRuntimeConfigInterpreter()), limit(wazero.NewRuntimeConfig())
-			plain := newBare(t, bin, rep.imports, interpreted)
-			others := map[string]*bare{"metered": newBare(t, made, rep.imports, compiled)}
-			if len(bin) < 1<<20 { // compiling a Go guest once more takes seconds
-				others["plain"] = newBare(t, bin, rep.imports, compiled)
-				others["metered, interpreted"] = newBare(t, made, rep.imports, interpreted)
-			}
-			rng := rand.New(rand.NewPCG(1, 2))
-			answered := 0
-			for seq := range uint64(60) {
-				batch := scripted(rng, seq+1, guest.id)
-				want := plain.deliver(t, batch)
-				answered += min(len(want), 1)
-				for name, b := range others {
-					if got := b.deliver(t, batch); !bytes.Equal(got, want) {
-						t.Fatalf("batch %d, %s: %d bytes of effects, plain %d\n%x\n%x", seq+1, name, len(got), len(want), got, want)
-					}
-				}
-			}
-			if answered < 30 {
-				t.Errorf("only %d batches had an answer: the script does not reach the guest", answered)
-			}
-			memory := func(b *bare) []byte { v, _ := b.mod.Memory().Read(0, b.mod.Memory().Size()); return v }
-			for name, b := range others {
-				if !bytes.Equal(memory(b), memory(plain)) {
-					t.Errorf("%s: the memory differs", name)
-				}
-			}
+			t.Cleanup(func() { _ = c.Close() })
+			spec := module.Spec{Name: "test", Artifact: asFile(t, bin), Seed: [32]byte{3},
+				Limits: module.Limits{Memory: uint64(testOptions.MemoryPages) * pageSize, CPUMax: time.Second}}
+			t.Run("snapshot", func(t *testing.T) { checkMoves(t, c, spec, 1, 15) })
+			t.Run("differ", func(t *testing.T) { differ(t, bin, dir) })
 		})
+	}
+}
+
+// differ runs a guest beside itself as it came. dir holds compiled code.
+func differ(t *testing.T, bin []byte, dir string) {
+	made, rep, err := Rewrite(bin, testOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := wazero.NewCompilationCacheWithDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.Close(context.Background()) })
+	limit := func(c wazero.RuntimeConfig) wazero.RuntimeConfig {
+		return c.WithMemoryLimitPages(testOptions.MemoryPages)
+	}
+	interpreted, compiled := limit(wazero.NewRuntimeConfigInterpreter()), limit(wazero.NewRuntimeConfig().WithCompilationCache(cache))
+	plain := newBare(t, bin, rep.imports, interpreted)
+	others := map[string]*bare{"metered": newBare(t, made, rep.imports, compiled)}
+	if len(bin) < 1<<20 { // compiling a Go guest once more takes seconds
+		others["plain"] = newBare(t, bin, rep.imports, compiled)
+		others["metered, interpreted"] = newBare(t, made, rep.imports, interpreted)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	answered := 0
+	for seq := range uint64(60) {
+		batch := scripted(rng, seq+1, 0x1001)
+		want := plain.deliver(t, batch)
+		answered += min(len(want), 1)
+		for name, b := range others {
+			if got := b.deliver(t, batch); !bytes.Equal(got, want) {
+				t.Fatalf("batch %d, %s: %d bytes of effects, plain %d\n%x\n%x", seq+1, name, len(got), len(want), got, want)
+			}
+		}
+	}
+	if answered < 30 {
+		t.Errorf("only %d batches had an answer: the script does not reach the guest", answered)
+	}
+	memory := func(b *bare) []byte { v, _ := b.mod.Memory().Read(0, b.mod.Memory().Size()); return v }
+	for name, b := range others {
+		if !bytes.Equal(memory(b), memory(plain)) {
+			t.Errorf("%s: the memory differs", name)
+		}
 	}
 }
