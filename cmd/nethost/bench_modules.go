@@ -28,7 +28,7 @@ var benchGuest []byte
 
 // benchModules measures the module host. Each part is a file of its own.
 func benchModules(ctx context.Context, env *benchEnv) error {
-	for _, part := range []func(context.Context, *benchEnv) error{benchFuel, benchCGuest, benchRunaway, benchStarts} {
+	for _, part := range []func(context.Context, *benchEnv) error{benchFuel, benchCGuest, benchRunaway, benchStarts, benchRestart} {
 		if err := part(ctx, env); err != nil {
 			return err
 		}
@@ -42,8 +42,8 @@ func benchFuel(_ context.Context, env *benchEnv) error {
 	for _, loop := range []struct {
 		name string
 		arg  uint32
-	}{{"hash", 3000}, {"parse", 6000}, {"aead", 300}, {"recursion", 24}, {"copy", 6000}} {
-		c, err := wasm.MeasureCost(benchGuest, "loop_"+loop.name, loop.arg, 101)
+	}{{"hash", 300}, {"parse", 600}, {"aead", 60}, {"recursion", 22}, {"copy", 800}} {
+		c, err := wasm.MeasureCost(benchGuest, "loop_"+loop.name, loop.arg, 1001)
 		if err != nil {
 			return fmt.Errorf("loop %s: %w", loop.name, err)
 		}
@@ -326,4 +326,40 @@ func startAll(ctx context.Context, cache string, spec module.Spec) (time.Duratio
 		defer o.inst.Close()
 	}
 	return took, err
+}
+
+// benchRestart measures how long the next instance of a Go guest takes when one
+// failed, beside a start from the cache.
+func benchRestart(ctx context.Context, env *benchEnv) error {
+	spec, err := env.echoSpec(module.Wasm)
+	if err != nil {
+		return err
+	}
+	spec.Log, spec.Post = func(sdk.LogLevel, string) {}, func([]byte) {}
+	spec.Limits.CPUMax = time.Microsecond // its first batch takes more
+	guests, err := wasm.New(filepath.Join(env.dir, "starts"))
+	if err != nil {
+		return err
+	}
+	defer guests.Close()
+	var cold, warm []float64
+	for n := range 11 {
+		spec.Seed = [32]byte{byte(n)} // nothing is kept of another seed
+		for _, ms := range []*[]float64{&cold, &warm} {
+			began := time.Now()
+			inst, err := guests.Open(ctx, spec)
+			if err != nil {
+				return err
+			}
+			*ms = append(*ms, float64(time.Since(began))/1e6)
+			if err := (&batcher{inst: inst}).start(); !errors.Is(err, module.ErrFuel) {
+				return fmt.Errorf("a batch with a budget of 1 us ended with %v", err)
+			}
+			if err := inst.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	env.ratio("instance of a Go guest after one that trapped", median(warm), "ms", "a start from the cache", median(cold), 0)
+	return nil
 }

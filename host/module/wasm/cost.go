@@ -13,8 +13,8 @@ import (
 
 // Cost is what metering costs an exported function of a guest.
 type Cost struct {
-	Plain, Metered time.Duration // of one call, medians
-	Ratio          float64       // median of the ratios of neighbouring runs
+	Plain, Metered time.Duration // of one call, the best of all rounds
+	Ratio          float64       // Metered over Plain
 	Units          int64         // of fuel that a call is charged
 }
 
@@ -41,10 +41,8 @@ func MeasureCost(bin []byte, export string, arg uint32, rounds int) (Cost, error
 	}
 	defer closeMetered()
 	fuel := metered.mod.ExportedGlobal(exportFuel).(api.MutableGlobal)
-	var c Cost
-	var times [2][]time.Duration
-	var ratios []float64
-	for n := range rounds + 2 {
+	c := Cost{Plain: time.Hour, Metered: time.Hour}
+	for range rounds {
 		before := int64(fuel.Get())
 		on, a, err := metered.call(ctx, arg)
 		if err != nil {
@@ -58,16 +56,9 @@ func MeasureCost(bin []byte, export string, arg uint32, rounds int) (Cost, error
 		if a != b {
 			return Cost{}, fmt.Errorf("%s(%d) gives %d metered and %d plain", export, arg, a, b)
 		}
-		if n >= 2 { // the first ones warm up
-			times[0], times[1] = append(times[0], off), append(times[1], on)
-			ratios = append(ratios, float64(on)/float64(max(off, 1)))
-		}
+		c.Plain, c.Metered = min(c.Plain, off), min(c.Metered, on)
 	}
-	for i := range times {
-		slices.Sort(times[i])
-	}
-	slices.Sort(ratios)
-	c.Plain, c.Metered, c.Ratio = times[0][rounds/2], times[1][rounds/2], ratios[rounds/2]
+	c.Ratio = float64(c.Metered) / float64(max(c.Plain, 1))
 	return c, nil
 }
 
