@@ -112,6 +112,7 @@ var doors = map[string][]string{
 	"golang.org/x/crypto":            {"host/session", "host/identity"},
 	"golang.org/x/sys":               {"host", "host/link", "host/impair/proxy", "host/module/process", "host/module/wasm", "plugins/hostinfo"},
 	"golang.org/x/term":              {"cmd/nethost"},
+	"rsc.io/qr":                      {"cmd/nethost"},
 }
 
 func TestArchitecture(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"nethost/host/kernel"
 	"nethost/host/link"
 	"nethost/host/module"
+	"nethost/host/wire"
 	"nethost/sdk"
 )
 
@@ -38,6 +39,9 @@ type Config struct {
 	Incarnation uint64
 	// Link carries datagrams. Required; Close closes it.
 	Link link.Link
+	// Redeem spends an invite on a node, durably, or says why not (SetInvites). Default:
+	// no invites.
+	Redeem func(id uint64, node sdk.NodeID) wire.InviteStatus
 	// Peers are kept connected. Default none.
 	Peers []PeerAddr
 	// Modules are the accepted packages, as module.Load gives them.

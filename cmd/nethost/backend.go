@@ -24,6 +24,7 @@ type backend struct {
 	rejected []module.Rejection
 	open     bool
 	mods     []module.Spec
+	inviter
 }
 
 var (

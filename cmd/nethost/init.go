@@ -122,6 +122,11 @@ func initNode(data, networkKey string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return writeNode(data, network)
+}
+
+// writeNode makes the files of a node; without a network, all but its key.
+func writeNode(data string, network identity.NetworkKey) (string, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(rand.Reader, seed[:]); err != nil {
 		return "", err
@@ -134,6 +139,9 @@ func initNode(data, networkKey string) (string, error) {
 		{networkFile, network.Text() + "\n", 0o600, true},
 		{configFile, configTemplate, 0o644, true},
 		{keyFile, hex.EncodeToString(seed[:]) + "\n", 0o600, false},
+	}
+	if network == (identity.NetworkKey{}) {
+		files = files[1:]
 	}
 	for _, f := range files {
 		if err := writeNew(filepath.Join(data, f.name), f.text, f.mode); err != nil && !(f.keep && errors.Is(err, fs.ErrExist)) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nethost/host/invite"
 	"nethost/sdk"
 	"nethost/sdk/client"
 )
@@ -90,6 +91,7 @@ directory. Relays forward what they have never heard of and cannot read.
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: exitCodesHelp})
 	root.AddCommand(peerCommand(), killSwitchCommand(), relayCommand(), networkCommand())
 	root.AddCommand(traceCommand(), doctorCommand(), reloadCommand(), configCommand())
+	root.AddCommand(inviteCommand(), joinCommand())
 	return root
 }
 
@@ -135,7 +137,9 @@ func exitCode(err error) int {
 		return exitNotHere
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errWaited):
 		return exitTimeout
-	case errors.Is(err, errNoNode):
+	case errors.Is(err, invite.ErrRefused):
+		return exitRefused
+	case errors.Is(err, errNoNode), errors.Is(err, invite.ErrNoAnswer):
 		return exitNoRoute
 	case errors.As(err, &e):
 		switch e.Code {

@@ -93,13 +93,19 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 		return fmt.Errorf("udp %s: %w", c.Listen, err)
 	}
 	cfg.Link = udp
+	book, err := openInvites(c, &cfg)
+	if err != nil {
+		udp.Close()
+		return err
+	}
 	h, err := host.New(cfg)
 	if err != nil {
 		udp.Close()
 		return err
 	}
 	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, reread: reread, rejected: rejected}
-	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules})
+	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules,
+		inviter: newInviter(book, h, cfg.NetworkKey)})
 	if err != nil {
 		udp.Close()
 		return err

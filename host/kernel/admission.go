@@ -28,6 +28,9 @@ func (k *Kernel) receiveEnvelope(b []byte, from netip.AddrPort, link *peer) {
 		return
 	}
 	l := k.admit.Check(b, &env)
+	if l == nil && link == nil {
+		l = k.inviteOf(b, &env)
+	}
 	if l == nil {
 		if k.drop(DropMac1); link == nil && env.Kind == wire.KindM1 {
 			k.noteStranger(from)
@@ -135,7 +138,7 @@ func (k *Kernel) respond(b []byte, l *session.Local, from netip.AddrPort, token 
 		k.drop(DropHalfOpen)
 		return
 	}
-	a := &answer{addr: from, token: token}
+	a := &answer{addr: from, token: token, invite: k.inviteID(l)}
 	e.answer = a
 	var seed [64]byte
 	k.random(seed[:])

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nethost/host/identity"
+	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	Table *registry.Table
 	// Modules names the module slots, for principals and listings.
 	Modules []string
+	// Redeem spends an invite on a node and makes that durable, or says why not. It
+	// runs in a Job, off the lock. Nil: no invites.
+	Redeem func(id uint64, node sdk.NodeID) wire.InviteStatus
 	// NoRelay refuses to forward packets of others.
 	NoRelay bool
 	// Policy is what the node refuses from the start on; an InPolicy replaces it.

@@ -44,6 +44,8 @@ type answer struct {
 	sent  bool // m2 is out
 	token session.Token
 	timer timer // half-open handshakes end by themselves
+	// invite is the id of the invite it is under, 0 for the network key.
+	invite uint64
 }
 
 // dialPeer begins a handshake with a known node, directly when it is a
@@ -294,6 +296,10 @@ func (k *Kernel) receiveM3(b []byte, env *wire.Envelope) {
 		k.admit.End(a.token)
 		k.timers.set(&a.timer, never)
 		e.answer = nil
+		if a.invite != 0 {
+			k.welcome(e, s, a)
+			return
+		}
 		k.install(s, a.addr)
 	}) {
 		a.hs = hs

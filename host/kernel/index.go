@@ -21,6 +21,7 @@ type entry struct {
 	answer *answer          // we responded and wait for m3
 	sess   *session.Session // keys exist
 	peer   *peer            // whose; set with sess
+	guest  *guest           // of an invite's session: no peer
 	hello  bool             // the peer's Hello came and fits our association
 }
 

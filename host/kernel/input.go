@@ -29,6 +29,7 @@ const (
 	InAppWrite                    // App, Data, FIN; N bytes consumed
 	InAppCredit                   // App, N bytes consumed
 	InAppReset                    // App, Code, Text
+	InInvites                     // Invites: all there are
 	InShutdown                    // say goodbye to everybody
 	InPolicy                      // Policy: the rules from now on
 	InKeys                        // Keys: the current network keys from now on
@@ -63,4 +64,5 @@ type Input struct {
 	N        uint64
 	Code     sdk.Code
 	Text     string
+	Invites  []Invite
 }

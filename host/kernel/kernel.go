@@ -53,6 +53,7 @@ type Kernel struct {
 
 	fragments stream.Buffers // of all peers
 	memory    stream.Memory  // likewise
+	invites   invites
 	counters  Counters
 	rules     *rules
 	strangers [8]stranger
@@ -133,6 +134,8 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.appCredit(in.App, in.N)
 	case InAppReset:
 		k.appReset(in.App, in.Code, in.Text)
+	case InInvites:
+		k.setInvites(in.Invites)
 	case InShutdown:
 		k.shutdown()
 	case InPolicy:

@@ -85,6 +85,7 @@ const (
 	TraceDenied     TraceKind = "denied"      // Node was refused, or refused us, by a rule: Text says which
 	TracePolicy     TraceKind = "policy"      // the rules of this node changed
 	TraceKeys       TraceKind = "keys"        // the network keys changed
+	TraceInvite     TraceKind = "invite"      // Node came with an invite; Text: what became of it
 )
 
 // Trace is one event worth a line.

@@ -108,6 +108,10 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort, marked bo
 		k.dropVerdict(v, DropBadTag, DropReplayed)
 		return
 	}
+	if e.guest != nil {
+		k.guestPacket(e, plain)
+		return
+	}
 	p := e.peer
 	if e.dial != nil {
 		if p = k.confirm(e.dial); p == nil {

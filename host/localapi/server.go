@@ -52,6 +52,7 @@ func Listen(path string, b Backend) (*Server, error) {
 	if sw, ok := b.(Swarm); ok {
 		mux.Handle(nethostv1.NewSwarmServiceHandler(swarm{sw}, connect.WithCompression("gzip", nil, nil)))
 	}
+	mountInvites(mux, b)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

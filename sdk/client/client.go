@@ -37,6 +37,7 @@ type Client struct {
 
 	packages v1.PackageServiceClient
 	swarm    v1.SwarmServiceClient
+	http     *http.Client
 }
 
 // New returns a client of the node whose API socket is at path. It does not
@@ -56,7 +57,7 @@ func New(path string) *Client {
 	opts := []connect.ClientOption{connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)}
 	return &Client{path: path, rpc: v1.NewNodeServiceClient(hc, "http://nethost", opts...),
 		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...),
-		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...)}
+		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...), http: hc}
 }
 
 // Target is what to talk to.
