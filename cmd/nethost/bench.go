@@ -51,7 +51,8 @@ func benches() []bench {
 	return []bench{{"core", "carriers, round trips, forwarding and sealing", benchCore},
 		{"transport", "relaying at the speed of the kernel, against raw sockets", benchTransport},
 		{"soak", "a million random datagrams a second for as long as --for says", benchSoak},
-		{"modules", "fuel, runaway guests, starts of modules", benchModules}}
+		{"modules", "fuel, runaway guests, starts of modules", benchModules},
+		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin}}
 }
 
 // value adds a figure that stands for itself. target 0: none.

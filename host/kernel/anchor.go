@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"nethost/host/identity"
@@ -30,6 +31,20 @@ func (k *Kernel) addDial(addr netip.AddrPort, node sdk.NodeID) {
 	k.dials[addr] = a
 	k.order = append(k.order, addr)
 	k.redial(a)
+}
+
+// removeDial keeps no session with addr any more; one that stands goes on.
+func (k *Kernel) removeDial(addr netip.AddrPort) {
+	a := k.dials[addr]
+	if a == nil {
+		return
+	}
+	if a.dial != nil {
+		k.dialEnd(a.dial, false)
+	}
+	k.timers.set(&a.timer, never)
+	delete(k.dials, addr)
+	k.order = slices.DeleteFunc(k.order, func(o netip.AddrPort) bool { return o == addr })
 }
 
 // redialSoon looks for a neighbour that was lost, if it is one we dial.

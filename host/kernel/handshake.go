@@ -95,6 +95,9 @@ func (k *Kernel) begin(d *dial) {
 	var err error
 	inside := k.rekeysInside(d)
 	local, node, dest, proved, cookie := d.local, d.node, d.dest, d.proved, d.cookie // the job runs off the lock
+	if d.home != nil && d.tries > 1 {                                                // whoever is there shall answer, so that we can name both in the error
+		dest = 0
+	}
 	ok = k.job(func() {
 		hs, m1, err = local.Initiate(bytes.NewReader(seed[:]), index, node, dest)
 		if err == nil && proved {

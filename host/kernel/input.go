@@ -29,6 +29,7 @@ const (
 	InAppWrite                    // App, Data, FIN; N bytes consumed
 	InAppCredit                   // App, N bytes consumed
 	InAppReset                    // App, Code, Text
+	InUndial                      // From: an address of InDial, no longer wanted
 	InInvites                     // Invites: all there are
 	InShutdown                    // say goodbye to everybody
 	InPolicy                      // Policy: the rules from now on

@@ -134,6 +134,8 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.appCredit(in.App, in.N)
 	case InAppReset:
 		k.appReset(in.App, in.Code, in.Text)
+	case InUndial:
+		k.removeDial(in.From)
 	case InInvites:
 		k.setInvites(in.Invites)
 	case InShutdown:
