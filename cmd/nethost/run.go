@@ -112,6 +112,16 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 	}
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
+	kept := make(chan struct{})
+	keepCtx, stopKeeping := context.WithCancel(ctx)
+	go func() {
+		defer close(kept)
+		newKeeper(c, h, log, cfg.Peers).run(keepCtx)
+	}()
+	defer func() {
+		stopKeeping()
+		<-kept
+	}()
 	go returnIdleMemory(ctx, int64(c.Memory))
 	go control.remember(ctx)
 	go control.onHangup(ctx, hup)
@@ -145,6 +155,9 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 		return cfg, err
 	}
 	for _, p := range c.Peers {
+		if _, at, err := splitPeer(p); err == nil && isName(at) {
+			continue // the keeper's
+		}
 		addr, err := resolvePeer(p)
 		if err != nil {
 			return cfg, err

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"nethost/host"
+	"nethost/host/store"
+	"nethost/sdk"
+)
+
+// How the keeper paces itself.
+const (
+	keepEvery    = time.Second
+	lookupFirst  = 2 * time.Second // until a name is looked up again that leads nowhere; doubles
+	lookupMost   = 2 * time.Minute
+	lookupWithin = 5 * time.Second
+	lookupAddrs  = 4 // of one name
+	cacheEvery   = 30 * time.Second
+	cacheTried   = 2 * time.Minute // a neighbour of last time that does not answer by then is given up
+)
+
+// keeper looks after where peers are: names are looked up again while they lead
+// nowhere, and neighbours are remembered across restarts.
+type keeper struct {
+	h      *host.Host
+	log    *slog.Logger
+	data   string
+	lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	fixed  []netip.AddrPort // from the configuration, as numbers
+	named  []*namedPeer
+	cached []netip.AddrPort // of last time
+	saved  []string         // what remember wrote, for comparison
+}
+
+// namedPeer is a peer whose host is a name.
+type namedPeer struct {
+	text, name string
+	port       uint16
+	node       sdk.NodeID
+	addrs      []netip.AddrPort
+	wait       time.Duration
+	next       time.Time
+	fault      string
+}
+
+// isName reports whether a peer's host must be looked up.
+func isName(addr string) bool {
+	_, err := netip.ParseAddrPort(addr)
+	return err != nil
+}
+
+// newKeeper reads names and neighbours of last time; self is this node.
+func newKeeper(c *Config, h *host.Host, log *slog.Logger, peers []host.PeerAddr) *keeper {
+	k := &keeper{h: h, log: log, data: c.Data, lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}}
+	for _, p := range peers {
+		k.fixed = append(k.fixed, p.Addr)
+	}
+	for _, text := range c.Peers {
+		node, addr, err := splitPeer(text)
+		if err != nil || !isName(addr) || node == h.Self() {
+			continue
+		}
+		name, port, _ := net.SplitHostPort(addr)
+		n, _ := strconv.ParseUint(port, 10, 16)
+		k.named = append(k.named, &namedPeer{text: text, name: name, port: uint16(n), node: node, wait: lookupFirst})
+	}
+	return k
+}
+
+// run works until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	k.recall()
+	started := time.Now()
+	saved := started
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		k.names(ctx, time.Now())
+		select {
+		case <-ctx.Done():
+			k.remember(true)
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		if k.remember(now.Sub(saved) >= cacheEvery) {
+			saved = now
+		}
+		if now.Sub(started) >= cacheTried {
+			k.giveUp()
+		}
+	}
+}
+
+// recall dials the neighbours of last time.
+func (k *keeper) recall() {
+	list, err := store.LoadPeers(k.data, time.Now())
+	if err != nil {
+		k.log.Warn("the neighbours of last time are not known", "error", err)
+	}
+	for _, p := range list {
+		node, err := sdk.ParseNodeID(p.Node)
+		addr, err2 := netip.ParseAddrPort(p.Addr)
+		if err != nil || err2 != nil || node == k.h.Self() || slices.Contains(k.fixed, addr) {
+			continue
+		}
+		k.cached = append(k.cached, addr)
+		k.h.Dial(addr, node)
+	}
+}
+
+// remember writes the neighbours of now, when they are others than last time or must
+// be; it reports whether it did.
+func (k *keeper) remember(must bool) bool {
+	var list []store.Peer
+	var key []string
+	for _, p := range k.h.Snapshot().Peers {
+		if p.Direct {
+			list = append(list, store.Peer{Node: p.Node.String(), Addr: p.Addr.String(), Seen: time.Now().UTC().Truncate(time.Second)})
+			key = append(key, p.Node.String()+"@"+p.Addr.String())
+		}
+	}
+	slices.Sort(key)
+	if len(list) == 0 || !must && slices.Equal(key, k.saved) {
+		return false
+	}
+	k.saved = key
+	if err := store.SavePeers(k.data, time.Now(), list); err != nil {
+		k.log.Warn("the neighbours of now will not be known next time", "error", err)
+	}
+	return true
+}
+
+// giveUp stops dialling neighbours of last time that do not answer.
+func (k *keeper) giveUp() {
+	for _, d := range k.h.Snapshot().Dials {
+		if d.Error != "" && slices.Contains(k.cached, d.Addr) && !k.wanted(d.Addr) {
+			k.h.Undial(d.Addr)
+		}
+	}
+	k.cached = nil
+}
+
+// wanted reports whether a name stands for addr.
+func (k *keeper) wanted(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(k.named, func(p *namedPeer) bool { return slices.Contains(p.addrs, addr) })
+}
+
+// names looks up the names that lead nowhere and whose time has come.
+func (k *keeper) names(ctx context.Context, now time.Time) {
+	if len(k.named) == 0 {
+		return
+	}
+	s := k.h.Snapshot()
+	for _, p := range k.named {
+		reached := false
+		for _, q := range s.Peers {
+			reached = reached || q.Direct && (q.Node == p.node || slices.Contains(p.addrs, q.Addr))
+		}
+		if reached {
+			p.wait, p.next = lookupFirst, now.Add(lookupFirst)
+			continue
+		}
+		if now.Before(p.next) || ctx.Err() != nil {
+			continue
+		}
+		p.next = now.Add(p.wait)
+		p.wait = min(2*p.wait, lookupMost)
+		k.resolve(ctx, p)
+	}
+}
+
+// resolve looks one name up: new addresses are dialled, old ones given up.
+func (k *keeper) resolve(ctx context.Context, p *namedPeer) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+	defer cancel()
+	ips, err := k.lookup(ctx, p.name)
+	if err != nil {
+		if ctx.Err() == context.Canceled {
+			return
+		}
+		if err.Error() != p.fault { // once, not with every try
+			p.fault = err.Error()
+			k.log.Warn("a peer's name cannot be looked up; it will be tried again", "peer", p.text, "error", err)
+		}
+		return
+	}
+	p.fault = ""
+	var addrs []netip.AddrPort
+	for _, ip := range ips[:min(len(ips), lookupAddrs)] {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), p.port))
+	}
+	old := p.addrs
+	p.addrs = addrs
+	for _, a := range addrs {
+		if !slices.Contains(old, a) {
+			k.h.Dial(a, p.node)
+		}
+	}
+	for _, a := range old {
+		if !k.wanted(a) && !slices.Contains(k.fixed, a) {
+			k.h.Undial(a)
+		}
+	}
+}
