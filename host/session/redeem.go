@@ -42,7 +42,7 @@ func (r *Redeemer) Next(entropy io.Reader) ([][]byte, error) {
 	if err := r.begin(entropy); err != nil {
 		return nil, err
 	}
-	return [][]byte{local(r.m1)}, nil
+	return [][]byte{localFrame(r.m1)}, nil
 }
 
 // begin makes a fresh first message: responders drop one that they have seen.
@@ -57,7 +57,7 @@ func (r *Redeemer) ask() [][]byte {
 	b := make([]byte, wire.LocalSize+wire.SessionSize, wire.BaseMTU)
 	wire.AppendHop(b[:0], wire.Hop{Version: wire.Version, Type: wire.TypeLocal})
 	b = wire.AppendFrame(b, wire.Frame{ID: coreID, Payload: wire.AppendInviteRequest(nil)})
-	out := [][]byte{local(r.m3)}
+	out := [][]byte{localFrame(r.m3)}
 	if pkt, _, ok := r.sess.Seal(b, wire.LocalSize); ok {
 		out = append(out, pkt)
 	}
@@ -67,8 +67,8 @@ func (r *Redeemer) ask() [][]byte {
 // coreID is the subprotocol of core messages.
 const coreID sdk.ID = 1
 
-// local puts an envelope behind a local hop frame.
-func local(env []byte) []byte {
+// localFrame puts an envelope behind a local hop frame.
+func localFrame(env []byte) []byte {
 	return append(wire.AppendHop(nil, wire.Hop{Version: wire.Version, Type: wire.TypeLocal}), env...)
 }
 
@@ -97,7 +97,7 @@ func (r *Redeemer) Receive(b []byte, entropy io.Reader, now time.Duration) (out 
 			return nil, answer, false, err
 		}
 		SetCookie(r.m1, cookie)
-		return [][]byte{local(r.m1)}, answer, false, nil
+		return [][]byte{localFrame(r.m1)}, answer, false, nil
 	case wire.KindVersion:
 		if lo, hi, ok := r.local.ReadVersions(&env); ok {
 			return nil, answer, false, fmt.Errorf("%w: the inviter speaks %d to %d, this nethost %d", ErrVersion, lo, hi, wire.Version)
