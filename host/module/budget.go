@@ -181,8 +181,8 @@ func (s *supervisor) owes() bool {
 	return true
 }
 
-// settle ends what the instance owes: it is gone. The caller holds run.
-func (s *supervisor) settle() {
+// forgive ends what the instance owes: it is gone. The caller holds run.
+func (s *supervisor) forgive() {
 	if s.later != nil {
 		s.later.Stop()
 	}

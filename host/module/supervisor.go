@@ -175,7 +175,7 @@ func (s *supervisor) bury(inst Instance) {
 	wasUp := s.isUp
 	s.inst, s.isUp, s.held, s.fault, s.early = nil, false, false, nil, nil
 	s.gate = gate{}
-	s.settle()
+	s.forgive()
 	s.run.Unlock()
 	s.setCurrent(nil)
 	if inst != nil {
