@@ -54,14 +54,11 @@ func (h *Host) KeyUse() (first, second, gone int) {
 	return h.k.KeyUse()
 }
 
-// Dial keeps a session with an address from now on.
-func (h *Host) Dial(p PeerAddr) {
-	h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InDial, From: p.Addr, Node: p.Node} })
-}
-
-// Undial stops that. A session that stands lives on.
-func (h *Host) Undial(addr netip.AddrPort) {
-	h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InUndial, From: addr} })
+// NetworkKey is the first network key in force.
+func (h *Host) NetworkKey() identity.NetworkKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.k.NetworkKey()
 }
 
 // HopAnswer is what a node on the way said.

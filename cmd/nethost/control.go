@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -32,6 +31,7 @@ type control struct {
 	level    *slog.LevelVar
 	reread   func() (*Config, error)
 	rejected []module.Rejection
+	keeper   *keeper
 
 	mu    sync.Mutex // guards everything below; held while files change
 	cfg   *Config    // in force
@@ -119,18 +119,8 @@ func (c *control) Reload(context.Context) *v1.ReloadResponse {
 	r := &v1.ReloadResponse{}
 	next, err := c.reread()
 	var rules ruleFile
-	var add []host.PeerAddr
 	if err == nil {
 		rules, err = readRules(c.cfg.Data)
-	}
-	if err == nil {
-		for _, p := range next.Peers {
-			if !slices.Contains(c.cfg.Peers, p) {
-				addr, rerr := resolvePeer(p)
-				err = errors.Join(err, rerr)
-				add = append(add, addr)
-			}
-		}
 	}
 	if err == nil {
 		_, _, err = networkKeys(c.cfg)
@@ -151,7 +141,7 @@ func (c *control) Reload(context.Context) *v1.ReloadResponse {
 			r.Restart = append(r.Restart, key)
 		}
 	}
-	c.takePeers(next, add)
+	c.keeper.setPeers(next.Peers)
 	if !reflect.DeepEqual(rules, c.rules) {
 		r.Changed = append(r.Changed, rulesFile)
 	}
@@ -175,25 +165,6 @@ func (c *control) Reload(context.Context) *v1.ReloadResponse {
 	}
 	c.log.Info("reloaded", "changed", r.Changed, "needs_restart", r.Restart)
 	return r
-}
-
-// takePeers begins to dial what is new and stops dialling what is gone.
-func (c *control) takePeers(next *Config, add []host.PeerAddr) {
-	for _, p := range c.cfg.Peers {
-		if slices.Contains(next.Peers, p) {
-			continue
-		}
-		if addr, err := resolvePeer(p); err == nil {
-			c.h.Undial(addr.Addr)
-		} else {
-			c.log.Warn("a peer that is no longer configured is dialled until the next start", "peer", p, "error", err)
-		}
-	}
-	for _, p := range add {
-		if p.Node != c.h.Self() {
-			c.h.Dial(p)
-		}
-	}
 }
 
 // Trace asks hop after hop.

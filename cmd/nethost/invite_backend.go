@@ -18,9 +18,8 @@ import (
 
 // inviter shows a host's invites to the local API.
 type inviter struct {
-	book    *invite.Book
-	host    *host.Host
-	network identity.NetworkKey
+	book *invite.Book
+	host *host.Host
 }
 
 var _ localapi.InviteBackend = inviter{}
@@ -34,20 +33,21 @@ func openInvites(c *Config, cfg *host.Config) (*invite.Book, error) {
 	return book, err
 }
 
-func newInviter(book *invite.Book, h *host.Host, network identity.NetworkKey) inviter {
+func newInviter(book *invite.Book, h *host.Host) inviter {
 	h.SetInvites(book.Keys())
-	return inviter{book, h, network}
+	return inviter{book, h}
 }
 
 func invalid(err error) error { return &localapi.Error{Code: sdk.InvalidArgument, Text: err.Error()} }
 
 // CreateInvite makes one.
 func (b inviter) CreateInvite(r *v1.CreateInviteRequest) (*v1.CreateInviteResponse, error) {
-	if b.network.IsOpen() {
+	network := b.host.NetworkKey()
+	if network.IsOpen() {
 		return nil, &localapi.Error{Code: sdk.InvalidArgument, Text: "this network is open: anybody joins with `nethost run --open --peers HOST:PORT`, without an invite"}
 	}
 	s := b.host.Snapshot()
-	inv := identity.Invite{Node: s.Node, Network: b.network.Fingerprint(), Addrs: r.Addrs}
+	inv := identity.Invite{Node: s.Node, Network: network.Fingerprint(), Addrs: r.Addrs}
 	if len(inv.Addrs) == 0 {
 		inv.Addrs = reachable(s.Addr)
 	}

@@ -36,6 +36,7 @@ type keeper struct {
 	named  []*namedPeer
 	cached []netip.AddrPort // of last time
 	saved  []string         // what remember wrote, for comparison
+	peers  chan []string    // the peers of a configuration that was read again
 }
 
 // namedPeer is a peer whose host is a name.
@@ -55,24 +56,76 @@ func isName(addr string) bool {
 	return err != nil
 }
 
-// newKeeper reads names and neighbours of last time; self is this node.
+// newKeeper reads names; peers are those of the configuration that are numbers, which
+// the host dials already.
 func newKeeper(c *Config, h *host.Host, log *slog.Logger, peers []host.PeerAddr) *keeper {
-	k := &keeper{h: h, log: log, data: c.Data, lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
+	k := &keeper{h: h, log: log, data: c.Data, peers: make(chan []string, 1), lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}}
 	for _, p := range peers {
 		k.fixed = append(k.fixed, p.Addr)
 	}
 	for _, text := range c.Peers {
-		node, addr, err := splitPeer(text)
-		if err != nil || !isName(addr) || node == h.Self() {
-			continue
-		}
-		name, port, _ := net.SplitHostPort(addr)
-		n, _ := strconv.ParseUint(port, 10, 16)
-		k.named = append(k.named, &namedPeer{text: text, name: name, port: uint16(n), node: node, wait: lookupFirst})
+		k.addName(text)
 	}
 	return k
+}
+
+// addName looks after a peer whose host is a name.
+func (k *keeper) addName(text string) {
+	node, addr, err := splitPeer(text)
+	if err != nil || !isName(addr) || node == k.h.Self() {
+		return
+	}
+	name, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.ParseUint(port, 10, 16)
+	k.named = append(k.named, &namedPeer{text: text, name: name, port: uint16(n), node: node, wait: lookupFirst})
+}
+
+// setPeers takes the peers of a configuration that was read again. It does not wait.
+func (k *keeper) setPeers(peers []string) {
+	select {
+	case <-k.peers: // of a reload that was not looked at yet
+	default:
+	}
+	k.peers <- peers
+}
+
+// change begins to dial what is new and stops dialling what is gone.
+func (k *keeper) change(peers []string) {
+	var gone []netip.AddrPort
+	k.named = slices.DeleteFunc(k.named, func(p *namedPeer) bool {
+		if slices.Contains(peers, p.text) {
+			return false
+		}
+		gone = append(gone, p.addrs...)
+		return true
+	})
+	fixed := []netip.AddrPort{}
+	for _, text := range peers {
+		node, addr, err := splitPeer(text)
+		if err != nil || node == k.h.Self() {
+			continue // refused when the configuration was read, or this node
+		}
+		if isName(addr) {
+			if !slices.ContainsFunc(k.named, func(p *namedPeer) bool { return p.text == text }) {
+				k.addName(text)
+			}
+			continue
+		}
+		ap := netip.MustParseAddrPort(addr)
+		ap = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		if fixed = append(fixed, ap); !slices.Contains(k.fixed, ap) {
+			k.h.Dial(ap, node)
+		}
+	}
+	gone = append(gone, k.fixed...)
+	k.fixed = fixed
+	for _, a := range gone {
+		if !slices.Contains(k.fixed, a) && !k.wanted(a) {
+			k.h.Undial(a)
+		}
+	}
 }
 
 // run works until ctx ends.
@@ -88,6 +141,9 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			k.remember(true)
 			return
+		case peers := <-k.peers:
+			k.change(peers)
+			continue
 		case <-tick.C:
 		}
 		now := time.Now()

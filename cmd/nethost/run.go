@@ -103,9 +103,10 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 		udp.Close()
 		return err
 	}
-	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, reread: reread, rejected: rejected}
+	keeper := newKeeper(c, h, log, cfg.Peers)
+	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, reread: reread, rejected: rejected, keeper: keeper}
 	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules,
-		inviter: newInviter(book, h, cfg.NetworkKey)})
+		inviter: newInviter(book, h)})
 	if err != nil {
 		udp.Close()
 		return err
@@ -116,7 +117,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 	keepCtx, stopKeeping := context.WithCancel(ctx)
 	go func() {
 		defer close(kept)
-		newKeeper(c, h, log, cfg.Peers).run(keepCtx)
+		keeper.run(keepCtx)
 	}()
 	defer func() {
 		stopKeeping()

@@ -354,17 +354,3 @@ func (k *Kernel) holder(asker *peer, id sdk.ID, to sdk.NodeID) *peer {
 	}
 	return nil
 }
-
-// dropDial stops keeping a session with an address. A session that stands lives on.
-func (k *Kernel) dropDial(addr netip.AddrPort) {
-	a := k.dials[addr]
-	if a == nil {
-		return
-	}
-	k.timers.set(&a.timer, never)
-	if a.dial != nil {
-		k.dialEnd(a.dial, false)
-	}
-	delete(k.dials, addr)
-	k.order = slices.DeleteFunc(k.order, func(x netip.AddrPort) bool { return x == addr })
-}

@@ -34,7 +34,6 @@ const (
 	InShutdown                    // say goodbye to everybody
 	InPolicy                      // Policy: the rules from now on
 	InKeys                        // Keys: the current network keys from now on
-	InUndial                      // From: keep no session with that address any more
 	InTrace                       // Node: whom to ask, Dest: about the way to it, N: token
 )
 

@@ -144,8 +144,6 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.setPolicy(in.Policy)
 	case InKeys:
 		k.setKeys(in.Keys)
-	case InUndial:
-		k.dropDial(in.From)
 	case InTrace:
 		k.askTrace(in.Node, in.Dest, in.N)
 	}

@@ -53,6 +53,9 @@ func (k *Kernel) setKeys(keys [2]identity.NetworkKey) {
 	}
 }
 
+// NetworkKey is the first network key in force.
+func (k *Kernel) NetworkKey() identity.NetworkKey { return k.cfg.NetworkKey }
+
 // HasKeys reports whether these are the network keys in force.
 func (k *Kernel) HasKeys(keys [2]identity.NetworkKey) bool {
 	return keys == [2]identity.NetworkKey{k.cfg.NetworkKey, k.cfg.NetworkKey2}
