@@ -33,6 +33,11 @@ type origin struct {
 	passAt     time.Duration // when we may pass on a request of others again
 	askedTill  time.Duration // a new sequence is waited for by others
 	mtu        mtuState
+
+	by        *neighbor     // who brought it; nil: it left
+	shun      []*neighbor   // behind whom packets for it get lost
+	shunHold  time.Duration // until when those tell nothing new
+	correctAt time.Duration // when a stale wave may be answered again
 }
 
 // distance is (incarnation, sequence, metric), as RFC 8966 section 3.5.1.
@@ -99,8 +104,8 @@ func (o *origin) put(e *entry) {
 	o.entries = append(o.entries, e)
 }
 
-// choose finds the best feasible offer: one that is not suspect before one that
-// is, then the lowest metric; the current one keeps its place unless another is
+// choose finds the best feasible offer: one of a neighbour that is neither suspect
+// nor avoided first, then the lowest metric; the current one keeps its place unless another is
 // an eighth better (R4.3).
 func (o *origin) choose() *entry {
 	slices.SortStableFunc(o.entries, func(a, b *entry) int {
@@ -117,13 +122,13 @@ func (o *origin) choose() *entry {
 		if e.total() == Infinity || !o.feasible(e) {
 			continue
 		}
-		if best == nil || best.via.suspect && !e.via.suspect {
+		if best == nil || o.lastResort(best) && !o.lastResort(e) {
 			best = e
 		}
 	}
 	cur := o.best
 	if best != nil && cur != nil && cur != best && o.feasible(cur) && slices.Contains(o.entries, cur) &&
-		cur.via.suspect == best.via.suspect && cur.total() < Infinity && !differs(cur.total(), best.total()) {
+		o.lastResort(cur) == o.lastResort(best) && cur.total() < Infinity && !differs(cur.total(), best.total()) {
 		return cur
 	}
 	return best
@@ -324,74 +329,4 @@ func (t *Table) retry(now time.Duration) {
 	for _, o := range t.retracts {
 		t.pursue(o, now)
 	}
-}
-
-// sweep forgets offers that no wave renewed, and repeats what may have been lost
-// on the way.
-func (t *Table) sweep(now time.Duration) {
-	t.sweepAt = now + t.cfg.Interval
-	t.origins = slices.DeleteFunc(t.origins, func(o *origin) bool {
-		o.now = now
-		if n := len(o.entries); n > 0 {
-			o.entries = slices.DeleteFunc(o.entries, func(e *entry) bool { return now-e.at > t.lifetime(e.hops) })
-			if len(o.entries) != n {
-				t.reselect(o, now)
-			}
-		}
-		if len(o.entries) > 0 || o.inPending || o.inRetry || now-o.lostAt <= lostKept*t.cfg.Interval {
-			return false
-		}
-		delete(t.byNode, o.id)
-		delete(t.byRID, o.rid)
-		return true
-	})
-	t.repeat(now)
-}
-
-// repeat says again what changed of late and, in turn, everything else: messages
-// between neighbours get lost, and no neighbour can know what it never heard (R6.3).
-func (t *Table) repeat(now time.Duration) {
-	for _, o := range t.origins {
-		if o.best == nil && len(o.entries) > 0 { // offers, none of them feasible
-			o.requests = min(o.requests, seqRequestTries-1)
-			t.pursue(o, now)
-		}
-		if o.again > 0 {
-			o.again--
-			t.repeatOne(o, now)
-		}
-	}
-	n := len(t.origins)
-	for range min(n, max(roundMin, (n+roundLength-1)/roundLength)) {
-		t.turn = (t.turn + 1) % n
-		t.repeatOne(t.origins[t.turn], now)
-	}
-	for _, nb := range t.nbrs {
-		if nb.again > 0 && !nb.introducing {
-			nb.again--
-			nb.introducing = true
-			t.flushAt = min(t.flushAt, now+coalesce)
-		}
-	}
-}
-
-func (t *Table) repeatOne(o *origin, now time.Duration) {
-	if !t.cfg.RelayOff && (o.best != nil || o.advertised) {
-		o.refresh = false
-		t.advertise(o, now)
-	}
-}
-
-// lifetime is how long an offer lives without a wave: three and a half of the
-// waves that come so far, or of the rounds in which neighbours repeat what they
-// know (R6.2).
-func (t *Table) lifetime(hops uint8) time.Duration {
-	period := time.Duration(1)
-	switch {
-	case hops > 4:
-		period = maxPeriod
-	case hops > 2:
-		period = 4
-	}
-	return period * t.cfg.Interval * 7 / 2
 }

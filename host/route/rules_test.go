@@ -8,7 +8,7 @@ import (
 	"nethost/host/wire"
 )
 
-// TestRefused is R1.2, R1.3 and R1.5.
+// TestRefused is R1.2, R1.3, R1.5 and R1.7.
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		w    wire.Wave
@@ -18,12 +18,15 @@ func TestRefused(t *testing.T) {
 		"good, of the neighbour":    {wave(1, 1, 1, 0, 0), Verify},
 		"no incarnation":            {wave(9, 0, 1, 100, 1), Refuse},
 		"no sequence":               {wave(9, 1, 0, 100, 1), Refuse},
-		"infinite":                  {wave(9, 1, 1, Infinity, 1), Refuse},
+		"infinite, of the origin":   {wave(1, 1, 1, Infinity, 0), Refuse},
+		"a statement on nobody":     {wave(9, 1, 1, Infinity, 1), Done},
+		"radius 255":                {wave(9, 1, 1, 100, 255), Refuse},
 		"too far":                   {wave(9, 1, 1, 100, wire.MaxTTL), Refuse},
 		"claims to be the origin":   {wave(9, 1, 1, 100, 0), Refuse},
 		"the origin claims a route": {wave(1, 1, 1, 100, 1), Refuse},
 		"free of cost":              {wave(9, 1, 1, 0, 1), Refuse},
-		"our own":                   {wave(0, 1, 7, 100, 1), Done},
+		"our own":                   {wave(0, 1, 1, 100, 1), Done},
+		"ours, but not from us":     {wave(0, 1, 7, 100, 1), Verify},
 	} {
 		d := newDesk(t, Config{}, 1)
 		if got := d.hear(1, c.w); got != c.want {
@@ -75,7 +78,7 @@ func TestOvertaken(t *testing.T) {
 	if r := d.Routes(); r[0].Seq != 5 || r[0].Metric != 600 {
 		t.Errorf("an overtaken wave was taken: %+v", r)
 	}
-	if d.hear(2, wave(9, 1, 9, 100, 1)) != Refuse {
+	if d.hear(2, wave(9, 1, 9, 100, 1)) != RefuseStale {
 		t.Error("a wave of an older incarnation was not refused")
 	}
 	d.hear(2, wave(9, 3, 1, 9000, 1))

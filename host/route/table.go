@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"nethost/host/identity"
 	"nethost/host/wire"
 	"nethost/sdk"
 )
@@ -58,6 +57,8 @@ type Config struct {
 	// RelayOff keeps the node from passing on the waves of others: nobody
 	// routes through it.
 	RelayOff bool
+	// MaxOrigins bounds the nodes that are known. Default 65536.
+	MaxOrigins int
 }
 
 // Table is the routing state of one node. Its owner is the kernel.
@@ -81,8 +82,13 @@ type Table struct {
 	sent     []Send // the slice given out last
 	changes  []wire.RID
 	told     []wire.RID
-	spoken   int      // origins whose loss was spoken of since the last Out
-	turn     int      // of origins: who is repeated next
+	spoken   int // origins whose loss was spoken of since the last Out
+	turn     int // of origins: who is repeated next
+	checks   map[statement][]heard
+	above    uint64 // highest incarnation of ours that somebody else spoke from; 0: none
+	gone     forgotten
+	full     uint64 // waves refused for want of room
+	evicted  uint64
 	last     struct { // what encoded made last
 		wave    wire.Wave
 		payload []byte
@@ -105,6 +111,9 @@ type neighbor struct {
 	tokens   float64
 	tokensAt time.Duration
 
+	charged int       // origins that it brought
+	brought []*origin // those, and some that are not its any more, by age
+
 	introducing bool // it hears every route we have, from cursor on
 	cursor      int  // of origins
 	again       int  // introductions to be repeated
@@ -116,7 +125,10 @@ func New(cfg Config, now time.Duration) *Table {
 	if cfg.Interval <= 0 {
 		cfg.Interval = DefaultInterval
 	}
-	return &Table{cfg: cfg, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never, mtuAt: Never,
+	if cfg.MaxOrigins <= 0 {
+		cfg.MaxOrigins = maxOrigins
+	}
+	return &Table{cfg: cfg, checks: map[statement][]heard{}, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never, mtuAt: Never,
 		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}}
 }
 
@@ -183,7 +195,7 @@ func (t *Table) Routes() []Route {
 		b := o.best
 		r := Route{Dest: o.id, Next: b.via.n, Metric: b.total(), Hops: b.hops, MTU: b.mtu(), Incarnation: b.inc, Seq: b.seq, Age: o.now - b.at}
 		for _, e := range o.entries {
-			if e != b && o.feasible(e) && len(r.Alternates) < maxAlternates-1 {
+			if e != b && o.feasible(e) && e.total() < Infinity && len(r.Alternates) < maxAlternates-1 {
 				r.Alternates = append(r.Alternates, e.via.n)
 			}
 		}
@@ -278,7 +290,9 @@ func (t *Table) NeighborDown(n Neighbor, now time.Duration) {
 		return
 	}
 	t.nbrs = slices.DeleteFunc(t.nbrs, func(x *neighbor) bool { return x == nb })
+	t.left(nb)
 	for _, o := range t.origins {
+		o.shun = slices.DeleteFunc(o.shun, func(x *neighbor) bool { return x == nb })
 		if o.remove(nb) {
 			t.reselect(o, now)
 		}
@@ -330,21 +344,4 @@ func (t *Table) reselectVia(nb *neighbor, now time.Duration) {
 func differs(a, b uint32) bool {
 	hi, lo := max(a, b), min(a, b)
 	return hi-lo > hi/8
-}
-
-// originOf finds or makes the record of a node; nil when the table is full or
-// the routing id belongs to another key.
-func (t *Table) originOf(id sdk.NodeID, now time.Duration) *origin {
-	if o := t.byNode[id]; o != nil {
-		return o
-	}
-	rid := identity.RIDOf(id)
-	if len(t.origins) >= maxOrigins || t.byRID[rid] != nil {
-		return nil
-	}
-	o := &origin{id: id, rid: rid, lostAt: now}
-	i, _ := slices.BinarySearchFunc(t.origins, id, func(x *origin, id sdk.NodeID) int { return x.id.Compare(id) })
-	t.origins = slices.Insert(t.origins, i, o)
-	t.byNode[id], t.byRID[rid] = o, o
-	return o
 }

@@ -23,9 +23,13 @@ type WaveVerdict uint8
 
 // The verdicts.
 const (
-	Done   WaveVerdict = iota + 1 // taken, or known already
-	Verify                        // check the signature, then call Verified
-	Refuse                        // malformed, stale, forged before, or too many
+	Done         WaveVerdict = iota + 1 // taken, or known already
+	Verify                              // check the signature, then call Verified
+	Refuse                              // it says what no honest node says
+	RefuseForged                        // its signature is wrong
+	RefuseStale                         // of an incarnation below the newest
+	RefuseRate                          // the neighbour has had its share of checks
+	RefuseFull                          // of one node more than may be known
 )
 
 // radius is how many hops a wave of a sequence travels (R3.2): a function of the
@@ -54,6 +58,9 @@ func (t *Table) Sign() (wire.Wave, bool) {
 
 // Signed takes our own signed wave and sends it to every neighbour.
 func (t *Table) Signed(w *wire.Wave, now time.Duration) {
+	if w.Incarnation != t.cfg.Incarnation {
+		return // of a life that is over
+	}
 	t.own.signing = false
 	t.own.signed = true
 	t.own.wave = *w
@@ -77,16 +84,24 @@ func (t *Table) sendOwn(nb *neighbor) {
 func (t *Table) OnWave(n Neighbor, w *wire.Wave, now time.Duration) WaveVerdict {
 	nb := t.find(n)
 	switch {
-	case nb == nil, w.Incarnation == 0 || w.Seq == 0, w.Hops >= wire.MaxTTL, w.Metric == Infinity,
-		(w.Hops == 0) != (w.Origin == nb.id), w.Metric == 0 && w.Origin != nb.id:
+	case nb == nil, w.Incarnation == 0 || w.Seq == 0, w.Hops >= wire.MaxTTL,
+		(w.Hops == 0) != (w.Origin == nb.id) && w.Metric != Infinity, w.Metric == 0 && w.Origin != nb.id,
+		w.Metric == Infinity && w.Hops == 0:
 		return Refuse
 	case w.Origin == t.cfg.Self:
-		return Done // our own words, passed on
+		if w.Incarnation < t.cfg.Incarnation || w.Incarnation == t.cfg.Incarnation && w.Seq <= t.own.seq {
+			return Done // our own words, passed on
+		}
+		return t.check(nb, w, now) // not ours, and yet perhaps signed with our key (R1.7)
 	}
 	o := t.byNode[w.Origin]
+	if w.Metric == Infinity && (o == nil || !newer(w, &o.newest)) {
+		return Done // nothing new, and no offer
+	}
 	if o != nil {
 		if w.Incarnation < o.newest.Incarnation {
-			return Refuse
+			t.correct(nb, o, now)
+			return RefuseStale
 		}
 		if w.Incarnation == o.newest.Incarnation && w.Seq == o.newest.Seq && w.Sig == o.newest.Sig && w.Digest == o.newest.Digest {
 			t.accept(nb, o, w, now)
@@ -99,35 +114,26 @@ func (t *Table) OnWave(n Neighbor, w *wire.Wave, now time.Duration) WaveVerdict 
 			}
 		}
 	}
-	if !nb.token(now) {
-		return Refuse
-	}
-	return Verify
+	return t.check(nb, w, now)
 }
 
-// Verified takes a wave whose signature was checked.
-func (t *Table) Verified(n Neighbor, w *wire.Wave, good bool, now time.Duration) {
-	nb := t.find(n)
-	if nb == nil || !good {
-		return
+// check has a signature checked, unless that is under way.
+func (t *Table) check(nb *neighbor, w *wire.Wave, now time.Duration) WaveVerdict {
+	if t.await(nb, w) {
+		return Done
 	}
-	o := t.originOf(w.Origin, now)
-	if o == nil || w.Incarnation < o.newest.Incarnation {
-		return
+	if !nb.token(now) {
+		return RefuseRate
 	}
-	if w.Incarnation > o.newest.Incarnation || w.Seq > o.newest.Seq {
-		if w.Incarnation > o.newest.Incarnation && o.newest.Incarnation > 0 {
-			// The node restarted: what was offered before is not it any more,
-			// but stays usable until the new wave has come the same way.
-			o.requests = 0
-		}
-		o.newest = *w
-	}
-	t.accept(nb, o, w, now)
+	t.checks[statementOf(w)] = []heard{{nb, *w}}
+	return Verify
 }
 
 // accept takes an authentic offer.
 func (t *Table) accept(nb *neighbor, o *origin, w *wire.Wave, now time.Duration) {
+	if o.muted(nb, now) {
+		return
+	}
 	for _, e := range o.entries {
 		if e.via == nb && (e.inc > w.Incarnation || e.inc == w.Incarnation && e.seq > w.Seq) {
 			return // overtaken on the way

@@ -1,0 +1,43 @@
+package route
+
+import (
+	"slices"
+	"time"
+
+	"nethost/host/wire"
+)
+
+// shunHold is how long a neighbour that is avoided for an origin tells it nothing
+// new: its wave of a new sequence would come first, and make the offers of all
+// others infeasible again (R4.6).
+const shunHold = 2 * time.Second
+
+// Avoid says that packets for a destination get lost behind a neighbour that is
+// alive, or (with false) that they do no more. While it is avoided it is used for
+// that destination only where no other offer is feasible, and the origin is asked
+// for a new sequence so that others become so.
+func (t *Table) Avoid(dest wire.RID, n Neighbor, on bool, now time.Duration) {
+	o, nb := t.byRID[dest], t.find(n)
+	if o == nil || nb == nil || slices.Contains(o.shun, nb) == on {
+		return
+	}
+	if !on {
+		o.shun = slices.DeleteFunc(o.shun, func(x *neighbor) bool { return x == nb })
+		t.reselect(o, now)
+		return
+	}
+	o.shun = append(o.shun, nb)
+	o.shunHold = now + shunHold
+	t.reselect(o, now)
+	if o.best != nil && o.best.via == nb && len(t.nbrs) > 1 && now >= o.requestAt {
+		t.request(o, now)
+	}
+}
+
+// last reports that an offer is taken only when there is no other.
+func (o *origin) lastResort(e *entry) bool { return e.via.suspect || slices.Contains(o.shun, e.via) }
+
+// muted reports that a neighbour's word on an origin must wait.
+func (o *origin) muted(nb *neighbor, now time.Duration) bool {
+	return len(o.shun) > 0 && now < o.shunHold && len(o.entries) > 1 && slices.Contains(o.shun, nb)
+}
