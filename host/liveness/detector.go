@@ -18,6 +18,8 @@ const (
 	lateTimer   = 25 * time.Millisecond  // a timer this late speaks of us, not of the neighbour
 	// DefaultDead is the silence that ends it, while probes stay unanswered.
 	DefaultDead = 150 * time.Millisecond
+	// FastDead is the same for networks that know their delays.
+	FastDead = 50 * time.Millisecond
 	// A new neighbour may be on the other side of the earth: until a round trip
 	// was measured, one as long as RFC 9002 (6.2.2) assumes accuses nobody.
 	firstRTT   = 333 * time.Millisecond
@@ -64,6 +66,27 @@ type Config struct {
 	// Dead is the silence after which a neighbour is given up while probes
 	// stay unanswered. Default 150 ms.
 	Dead time.Duration
+	// Health of the node itself, shared by its detectors. Default: always good.
+	Health *Health
+	// Blind takes no account of our own health at all, late timers included. For
+	// measurements of what that account is worth.
+	Blind bool
+}
+
+// Cause is why a neighbour is not simply alive.
+type Cause uint8
+
+// The causes.
+const (
+	NoCause     Cause = iota
+	Unanswered        // something was sent and nothing came; a probe is out
+	BurstFailed       // a burst of probes stayed unanswered
+	Unreachable       // the network said that what we sent was not delivered
+)
+
+// String says it in words.
+func (c Cause) String() string {
+	return [...]string{"", "a packet is unanswered", "a burst of probes was unanswered", "the network reports it unreachable"}[c]
 }
 
 // phase is where a detector is in accusing.
@@ -80,6 +103,9 @@ const (
 // Detector watches one neighbour. The zero value is not usable; New makes one.
 type Detector struct {
 	dead    time.Duration
+	health  *Health
+	blind   bool
+	cause   Cause         // of the suspicion
 	silence time.Duration // how long unanswered sending may last
 	srtt    time.Duration
 	bound   time.Duration // srtt + 4 rttvar: how long an answer may take
@@ -103,7 +129,10 @@ func New(cfg Config, now time.Duration) *Detector {
 	if cfg.Dead == 0 {
 		cfg.Dead = DefaultDead
 	}
-	d := &Detector{dead: cfg.Dead, state: Alive}
+	d := &Detector{dead: cfg.Dead, state: Alive, health: cfg.Health, blind: cfg.Blind}
+	if d.health == nil || d.blind {
+		d.health = &Health{}
+	}
 	d.RTT(firstRTT, 0)
 	d.reset(now)
 	return d
@@ -111,6 +140,21 @@ func New(cfg Config, now time.Duration) *Detector {
 
 // State is the current verdict.
 func (d *Detector) State() State { return d.state }
+
+// Silent reports that a probe is unanswered now.
+func (d *Detector) Silent() bool { return d.phase == burst || d.phase == accused }
+
+// Why says what stands against the neighbour, and since when something of ours is
+// unanswered.
+func (d *Detector) Why() (Cause, time.Duration) {
+	switch {
+	case d.cause != NoCause:
+		return d.cause, d.unheard
+	case d.phase == probed || d.phase == burst:
+		return Unanswered, d.unheard
+	}
+	return NoCause, 0
+}
 
 // Deadline is when OnTimer must be called.
 func (d *Detector) Deadline() time.Duration { return d.next }
@@ -143,7 +187,7 @@ func (d *Detector) Sent(now time.Duration) bool {
 	if d.phase != idle {
 		return false
 	}
-	d.phase, d.unheard, d.next = waiting, now, now+d.silence
+	d.phase, d.unheard, d.next = waiting, now, now+d.silence*d.health.Factor(now)
 	return true
 }
 
@@ -165,7 +209,7 @@ func (d *Detector) Hint(now time.Duration) {
 		if d.phase == idle {
 			d.unheard = now
 		}
-		d.state, d.phase, d.next, d.spared = Suspect, accused, now, Never
+		d.state, d.phase, d.next, d.spared, d.cause = Suspect, accused, now, Never, Unreachable
 	}
 }
 
@@ -174,29 +218,30 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 	if d.state == Dead || now < d.next {
 		return None
 	}
+	scale := d.health.Factor(now)
 	// A machine that could not run us on time could not have taken the answer
 	// either: it waits once more before it accuses (L5).
-	if now > d.next+lateTimer && !d.excused && d.phase != idle {
+	if now > d.next+lateTimer && !d.excused && d.phase != idle && !d.blind {
 		d.excused = true
 		d.unheard, d.phase = now, waiting
 		if d.state == Suspect {
 			d.phase, d.spared = accused, Never
 		}
-		d.next = now + d.silence
+		d.next = now + d.silence*scale
 		return None
 	}
 	// Further stalls move the schedule on, but their time is ours: it does not
 	// count towards death, for the answers may lie in our own socket.
-	if late := now - d.next; late > lateTimer && d.phase != idle {
+	if late := now - d.next; late > lateTimer && d.phase != idle && !d.blind {
 		d.unheard += late
 	}
 	switch d.phase {
 	case idle: // an idle link: make sure it is there
 		d.phase, d.unheard = probed, now
-		return d.probe(now)
+		return d.probe(now, scale)
 	case waiting:
 		d.phase = probed
-		return d.probe(now)
+		return d.probe(now, scale)
 	case probed:
 		d.phase, d.sent = burst, 1
 		d.next = now + burstGap
@@ -206,32 +251,33 @@ func (d *Detector) OnTimer(now time.Duration) Action {
 			d.sent++
 			d.next = now + burstGap
 			if d.sent == burstSize {
-				d.next = now + max(d.srtt+burstGap, d.bound)
+				d.next = now + max(d.srtt+burstGap, d.bound)*scale
 			}
 			return Probe
 		}
-		d.phase, d.state = accused, Suspect
+		d.phase, d.state, d.cause = accused, Suspect, BurstFailed
 		d.next = now + minSilence
 		return Suspected
 	}
-	if now-d.unheard >= d.dead && now >= d.spared {
+	dead := d.dead * scale
+	if now-d.unheard >= dead && now >= d.spared {
 		d.state, d.next = Dead, Never
 		return Died
 	}
 	if d.spared == Never {
-		d.spared = now + d.reply
+		d.spared = now + d.reply*scale
 	}
-	d.next = min(now+max(d.srtt, minSilence), max(d.unheard+d.dead, d.spared))
+	d.next = min(now+max(d.srtt, minSilence), max(d.unheard+dead, d.spared))
 	return Probe
 }
 
-func (d *Detector) probe(now time.Duration) Action {
-	d.next = now + d.reply
+func (d *Detector) probe(now, scale time.Duration) Action {
+	d.next = now + d.reply*scale
 	return Probe
 }
 
 func (d *Detector) reset(now time.Duration) {
-	d.heard, d.phase, d.sent, d.excused, d.spared = now, idle, 0, false, 0
+	d.heard, d.phase, d.sent, d.excused, d.spared, d.cause = now, idle, 0, false, 0, NoCause
 	d.next = now + d.idleEvery()
 }
 
