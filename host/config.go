@@ -37,6 +37,10 @@ type Config struct {
 	// Incarnation counts the starts of this identity; it must be higher than
 	// at any start before. Required, see store.Incarnation.
 	Incarnation uint64
+	// SaveIncarnation makes a higher one durable before it is used: the node goes on
+	// above what the mesh knows when its count was rolled back. Default: it is not
+	// kept, and found out again after the next start. See store.SaveIncarnation.
+	SaveIncarnation func(uint64) error
 	// Link carries datagrams. Required; Close closes it.
 	Link link.Link
 	// Redeem spends an invite on a node, durably, or says why not (SetInvites). Default:
@@ -62,7 +66,10 @@ type Config struct {
 	// MaxMTU is the largest UDP payload looked for on each link, in bytes, 1200 to
 	// 65507. Default 8972: an IPv4 packet of 9000 bytes.
 	MaxMTU int
-	// DeadAfter is the silence after which a neighbour is dead. Default 150 ms.
+	// Profile of failure detection. Default kernel.ProfileDefault.
+	Profile kernel.Profile
+	// DeadAfter is the silence after which a neighbour is dead. Default as Profile
+	// says: 150 ms, or 50 ms.
 	DeadAfter time.Duration
 	// WaveInterval is the base interval of pingwaves. Default 15 s.
 	WaveInterval time.Duration

@@ -63,7 +63,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	k, err := kernel.New(kernel.Config{Key: cfg.Key, Static: identity.NewStatic(cfg.Key, seed, cfg.Incarnation),
 		NetworkKey: cfg.NetworkKey, NetworkKey2: cfg.NetworkKey2, Redeem: cfg.Redeem, Entropy: cfg.Entropy, Modules: names, NoRelay: cfg.NoRelay, Policy: cfg.Policy,
-		AES: fastAES(), MaxMTU: cfg.MaxMTU, Memory: cfg.Memory / 2, DeadAfter: cfg.DeadAfter, WaveInterval: cfg.WaveInterval}, h.Now())
+		AES: fastAES(), MaxMTU: cfg.MaxMTU, Memory: cfg.Memory / 2, Profile: cfg.Profile, DeadAfter: cfg.DeadAfter, WaveInterval: cfg.WaveInterval}, h.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,11 @@ func (h *Host) tick() {
 
 // flush does what a Step wanted done, while its slices are valid.
 func (h *Host) flush() {
+	if h.out.Incarnation > 0 && h.cfg.SaveIncarnation != nil {
+		if err := h.cfg.SaveIncarnation(h.out.Incarnation); err != nil {
+			h.cfg.Log.Error("incarnation not kept", "incarnation", h.out.Incarnation, "err", err)
+		}
+	}
 	if len(h.out.Datagrams) > 0 {
 		h.send(h.out.Datagrams)
 	}
@@ -99,7 +104,8 @@ func (h *Host) traced(t kernel.Trace) {
 		who = t.Addr.String()
 	}
 	switch t.Kind {
-	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceDenied, kernel.TraceUnsupport, kernel.TraceDead:
+	case kernel.TraceHandshake, kernel.TraceRefused, kernel.TraceDenied, kernel.TraceUnsupport, kernel.TraceDead,
+		kernel.TraceGrey, kernel.TraceBarred, kernel.TraceRepaired, kernel.TraceTwin:
 		if hidden, ok := h.warns.allow(h.Now()); ok {
 			h.cfg.Log.Warn(string(t.Kind), "peer", who, "detail", t.Text, "hidden", hidden)
 		}

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Relay       bool
 	Killed      bool // the kill-switch is on
 	Counters    kernel.Counters
+	Swarm       kernel.Swarm
 	Peers       []kernel.PeerStatus
 	Dials       []kernel.DialStatus
 	Routes      []Route
@@ -46,7 +47,7 @@ func (h *Host) Snapshot() Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.Now()
-	s := Snapshot{Node: h.k.Self(), Incarnation: h.cfg.Incarnation, Addr: h.cfg.Link.LocalAddr(), Uptime: now,
+	s := Snapshot{Node: h.k.Self(), Incarnation: h.k.Swarm(now).Incarnation, Swarm: h.k.Swarm(now), Addr: h.cfg.Link.LocalAddr(), Uptime: now,
 		Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
 		Manifest: h.k.Manifest(), Modules: mods}
 	pol := h.k.Policy()

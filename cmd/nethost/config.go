@@ -38,10 +38,11 @@ type Config struct {
 	SecondKeyFile  string // of a second current network key; "": none
 	Open           bool   // use the published network key
 	Socket         string
-	DeadAfter      time.Duration
-	GSO            string // link.gso
-	MaxMTU         int    // link.max_mtu
-	Memory         int    // memory.max, bytes
+	Profile        kernel.Profile // liveness.profile
+	DeadAfter      time.Duration  // liveness.dead; 0: as the profile says
+	GSO            string         // link.gso
+	MaxMTU         int            // link.max_mtu
+	Memory         int            // memory.max, bytes
 	LogLevel       string
 	LogFormat      string
 	Unsigned       bool              // modules.unsigned = "allow"
@@ -65,7 +66,7 @@ func defaults() map[string]any {
 	}
 	all := map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
-		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.dead": "150ms", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
+		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.profile": "default", "liveness.dead": "", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
 		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
 	}
 	maps.Copy(all, autonomyDefaults())
@@ -160,7 +161,11 @@ func (l *layers) decode() *Config {
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
 		Where: l.from, Grants: l.tables("grants"), Overrides: l.tables("module")}
 	var err error
-	if c.DeadAfter, err = time.ParseDuration(k.String("liveness.dead")); err != nil || c.DeadAfter < 30*time.Millisecond || c.DeadAfter > time.Minute {
+	if c.Profile, err = kernel.ParseProfile(k.String("liveness.profile")); err != nil {
+		l.fault("liveness.profile", "liveness.profile: %w", err)
+	}
+	if s := k.String("liveness.dead"); s == "" { // as the profile says
+	} else if c.DeadAfter, err = time.ParseDuration(s); err != nil || c.DeadAfter < 30*time.Millisecond || c.DeadAfter > time.Minute {
 		l.fault("liveness.dead", "liveness.dead = %q: want a duration from 30ms to 1m", k.String("liveness.dead"))
 	}
 	if c.MaxMTU, err = strconv.Atoi(k.String("link.max_mtu")); err != nil || c.MaxMTU < 1200 || c.MaxMTU > 65507 {

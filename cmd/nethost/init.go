@@ -44,7 +44,8 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # max = "256MiB"              # what the node holds at most; half of it is for streams
 
 # [liveness]
-# dead = "150ms"              # silence after which a neighbour is given up
+# profile = "default"         # or "fast": a silent neighbour is given up after 50ms instead of 150ms
+# dead = ""                   # another silence than the profile's, such as "300ms"
 
 # What others may use of this node. ` + "`nethost peer`, `nethost relay` and `nethost kill-switch`" + `
 # change it while it runs; all of this is taken by ` + "`nethost reload`" + ` too.

@@ -81,6 +81,8 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 		return err
 	}
 
+	cfg.SaveIncarnation = func(n uint64) error { return store.SaveIncarnation(c.Data, n) }
+
 	rejected, err := loadModules(c, &cfg, log)
 	if err != nil {
 		return err
@@ -143,7 +145,7 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	cfg := host.Config{Key: key, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
+	cfg := host.Config{Key: key, Profile: c.Profile, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
 		Carriers: map[module.Kind]module.Carrier{
 			module.Builtin: inproc.New(builtin.All()),
 			module.Wasm:    guests,

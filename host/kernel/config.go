@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"nethost/host/identity"
+	"nethost/host/liveness"
+	"nethost/host/session"
 	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
@@ -49,9 +51,14 @@ type Config struct {
 	// Memory bounds what the streams of all peers hold together, in bytes. Default
 	// 128 MiB.
 	Memory int
+	// Profile of failure detection. Default ProfileDefault.
+	Profile Profile
 	// DeadAfter is the silence after which a neighbour is declared dead while
-	// probes stay unanswered. Default 150 ms.
+	// probes stay unanswered. Default as Profile says.
 	DeadAfter time.Duration
+	// BlindToHealth takes no account of the node's own health when it judges
+	// others. For measurements.
+	BlindToHealth bool
 	// WaveInterval is the base interval of pingwaves. Default 15 s.
 	WaveInterval time.Duration
 }
@@ -59,7 +66,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultMTU          = 1200
-	DefaultDeadAfter    = 150 * time.Millisecond
+	DefaultDeadAfter    = liveness.DefaultDead
 	DefaultWaveInterval = 15 * time.Second
 )
 
@@ -80,6 +87,7 @@ const (
 	noRouteDown     = 5 * time.Second
 	maxMTU          = 65507 // what a UDP socket takes
 	maxJobs         = 512   // outstanding jobs; above, what would need one is dropped and counted
+	maxWaveJobs     = 256   // ... above which waves have to wait
 	maxFlush        = 64    // packets to one peer in one Step
 	maxManifest     = 16 << 10
 	maxPeers        = 65536
@@ -112,7 +120,10 @@ func (c *Config) fill() error {
 		c.Memory = 128 << 20
 	}
 	if c.DeadAfter == 0 {
-		c.DeadAfter = DefaultDeadAfter
+		c.DeadAfter = c.Profile.Dead()
+	}
+	if c.DeadAfter != c.Profile.Dead() {
+		c.Profile = profileCustom
 	}
 	if c.WaveInterval == 0 {
 		c.WaveInterval = DefaultWaveInterval
@@ -121,6 +132,12 @@ func (c *Config) fill() error {
 		c.Table = registry.NewTable()
 	}
 	return nil
+}
+
+// newLocal is what handshakes need of us.
+func (c *Config) newLocal() (*session.Local, error) {
+	return session.NewLocal(session.LocalConfig{Key: c.Key, Static: c.Static,
+		PSK: c.NetworkKey[:], PSK2: c.secondKey(), AES: c.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
 }
 
 // secondKey is NetworkKey2, nil for none.

@@ -28,7 +28,7 @@ const (
 	DropNotAgreed                 // a frame before the manifests were agreed
 	DropUnsupported               // a subprotocol nobody here handles
 	DropModuleDown                // a message for a module that is being restarted
-	DropWave                      // a wave that was refused
+	DropWave                      // a wave that says what no honest node says
 	DropQueueFull                 // our own send queue is full
 	DropTooBig                    // a message of more than 64 KiB
 	DropNoPeer                    // an effect names a peer that is gone
@@ -43,6 +43,11 @@ const (
 	DropRelayQuota                // relaying for all together is over its quota
 	DropNeighborQuota             // relaying for this neighbour is over its quota
 	DropTrace                     // a trace query that was refused, or one too many
+	DropWaveForged                // a wave whose signature is wrong
+	DropWaveStale                 // a wave of an incarnation before the newest
+	DropWaveRate                  // a wave of a neighbour that has had its share of signature checks
+	DropWaveFull                  // a wave of a node more than may be known
+	DropBarred                    // what a peer with too many demerits began
 	numDrops
 )
 
@@ -50,7 +55,8 @@ var dropNames = [numDrops]string{"malformed", "version", "no_session", "bad_tag"
 	"link_unknown", "hop_tag", "hop_replayed", "ttl", "no_route", "no_relay", "mac1", "handshake_seen",
 	"cookie", "too_often", "half_open", "handshake", "busy", "frame", "not_agreed", "unsupported", "module_down", "wave", "queue_full", "too_big",
 	"no_peer", "fragment", "incomplete", "stale", "mtu",
-	"denied", "killed", "rejected", "limited", "relay_quota", "neighbor_quota", "trace"}
+	"denied", "killed", "rejected", "limited", "relay_quota", "neighbor_quota", "trace",
+	"wave_forged", "wave_stale", "wave_rate", "wave_full", "barred"}
 
 // String is the reason as it appears in metrics.
 func (d Drop) String() string { return dropNames[d] }

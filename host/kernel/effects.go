@@ -42,6 +42,8 @@ func (k *Kernel) applyEffect(slot int, f *sdk.Effect) {
 		if pi := m.streams[f.Ref]; pi != nil {
 			k.breakPipe(pi, pi.sideOfModule(slot, f.Ref), sdk.Code(f.Arg), string(f.Payload))
 		}
+	case sdk.OpPenalize:
+		k.penalize(slot, f)
 	case sdk.OpTimer:
 		k.moduleTimer(slot, f.Ref, time.Duration(min(f.Arg, uint64(never/2))))
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nethost/host/liveness"
+	"nethost/host/route"
 	"nethost/host/session"
 	"nethost/host/wire"
 	"nethost/sdk"
@@ -35,6 +36,9 @@ type dial struct {
 	cookieUntil time.Duration
 	proved      bool   // m1 has it
 	speaks      string // what the responder said of versions
+
+	shun    route.Neighbor // a first hop that is avoided for it, when shunned
+	shunned bool
 }
 
 // answer is a handshake a stranger began.
@@ -175,6 +179,7 @@ func (k *Kernel) dialTimer(d *dial) {
 			}
 			d.local = other
 		}
+		k.otherWay(d)
 		k.begin(d)
 	}
 }
@@ -195,6 +200,7 @@ func (k *Kernel) superseded(d *dial) bool {
 // uses it.
 func (k *Kernel) dialEnd(d *dial, keepIndex bool) {
 	d.dead = true
+	k.avoidFor(d, 0, false)
 	k.timers.set(&d.timer, never)
 	if !keepIndex && d.index != 0 {
 		k.index.drop(d.index)

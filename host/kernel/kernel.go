@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nethost/host/identity"
+	"nethost/host/liveness"
 	"nethost/host/route"
 	"nethost/host/session"
 	"nethost/host/stream"
@@ -51,6 +52,15 @@ type Kernel struct {
 	// mayHold says that this Step need not send what is written.
 	mayHold bool
 
+	health    liveness.Health // our own
+	neighbors int             // peers with a detector
+	judged    map[sdk.NodeID]*reputation
+	judgeAt   timer
+	repairs   int // jumps of our incarnation, and when the last were
+	jumps     []time.Duration
+	twin      bool
+	arrived   *peer // the neighbour that the packet in hand came through; nil: straight from its sender
+
 	fragments stream.Buffers // of all peers
 	memory    stream.Memory  // likewise
 	invites   invites
@@ -68,11 +78,11 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 	}
 	k := &Kernel{cfg: cfg, self: cfg.Key.ID(), rid: identity.RIDOf(cfg.Key.ID()),
 		peers: map[sdk.NodeID]*peer{}, byRID: map[wire.RID]*peer{}, handle: map[sdk.Peer]*peer{},
-		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1}
+		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1,
+		judged: map[sdk.NodeID]*reputation{}}
 	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
 		Interval: cfg.WaveInterval}, now)
-	local, err := session.NewLocal(session.LocalConfig{Key: cfg.Key, Static: cfg.Static,
-		PSK: cfg.NetworkKey[:], PSK2: cfg.secondKey(), AES: cfg.AES, MinVersion: wire.Version, MaxVersion: wire.Version})
+	local, err := cfg.newLocal()
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +93,7 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 	k.table.SetRelay(!k.rules.noRelay(), now)
 	k.memory.Max = cfg.Memory
 	k.waves.fire = func(now time.Duration) { k.table.OnTimer(now) }
+	k.judgeAt.fire = k.forgive
 	k.setTable(cfg.Table)
 	return k, nil
 }
@@ -146,6 +157,9 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 		k.setKeys(in.Keys)
 	case InTrace:
 		k.askTrace(in.Node, in.Dest, in.N)
+	}
+	if late := now - k.timers.next(); late > 0 {
+		k.health.Timer(late, now)
 	}
 	k.timers.run(now)
 	k.settle()

@@ -12,6 +12,10 @@ func (k *Kernel) message(p *peer, f *wire.Frame) {
 		k.drop(DropNotAgreed)
 		return
 	}
+	if k.barred(p) {
+		k.drop(DropBarred)
+		return
+	}
 	v, slot, ok := k.handler(p, f.ID, f.Flags&wire.FrameEpochMask)
 	if !ok {
 		k.unsupported(p, f.ID)

@@ -22,6 +22,9 @@ type Output struct {
 	Jobs       []*Job
 	Trace      []Trace
 	Hops       []Hop // answers to InTrace
+	// Incarnation is, unless 0, the incarnation from which this node speaks from now
+	// on: it must be durable before anything else of this Output is done.
+	Incarnation uint64
 	// Lazy says that bytes were left for the next Step, which ought to come at once,
 	// from another goroutine: while packets of the same peer are under way, many
 	// small writes then leave in few packets, and nobody waited for more.
@@ -86,6 +89,10 @@ const (
 	TracePolicy     TraceKind = "policy"      // the rules of this node changed
 	TraceKeys       TraceKind = "keys"        // the network keys changed
 	TraceInvite     TraceKind = "invite"      // Node came with an invite; Text: what became of it
+	TraceGrey       TraceKind = "grey"        // first hop Node is alive but does not deliver; Text says to whom
+	TraceBarred     TraceKind = "barred"      // Node has too many demerits: the breaker opened
+	TraceRepaired   TraceKind = "repaired"    // our incarnation was below one known in the mesh, and was raised
+	TraceTwin       TraceKind = "twin"        // another node runs under our key
 )
 
 // Trace is one event worth a line.
@@ -97,7 +104,7 @@ type Trace struct {
 }
 
 func (o *Output) reset() {
-	o.Lazy, o.tail = false, nil
+	o.Lazy, o.tail, o.Incarnation = false, nil, 0
 	o.Datagrams, o.Deliveries, o.Apps = o.Datagrams[:0], o.Deliveries[:0], o.Apps[:0]
 	clear(o.Jobs)
 	o.Jobs, o.Trace, o.Hops, o.chunk = o.Jobs[:0], o.Trace[:0], o.Hops[:0], 0

@@ -87,6 +87,10 @@ type peer struct {
 	costNext           time.Duration
 	minRTT             [2]time.Duration // of this period of ten seconds and the one before
 	minNext            time.Duration
+	lossIn             inGauge
+	lossOut            outGauge
+	judged             *reputation // in Kernel.judged; nil: no demerits
+	grey               greyWatch
 
 	limits limits // what the rules let it use
 	traced bucket // trace queries answered
@@ -127,6 +131,7 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 		k.byNum = append(k.byNum, nil)
 	}
 	k.byNum[p.num] = p
+	p.judged = k.judged[id]
 	p.timer.fire = func(now time.Duration) { k.peerTimer(p, now) }
 	p.dropAt.fire = func(time.Duration) { k.flushDropped(p) }
 	k.peers[id], k.byRID[p.rid] = p, p
@@ -151,6 +156,7 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 	p := k.peerOf(s.Peer())
 	if p == nil || s.Incarnation() < max(p.incarnation, k.table.Incarnation(s.Peer())) {
 		k.drop(DropHandshake)
+		k.correct(s, addr)
 		k.index.drop(s.LocalIndex())
 		if p != nil {
 			k.forget(p)
@@ -217,7 +223,8 @@ func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
 	moved := p.addr != addr
 	p.addr = addr
 	if p.det == nil {
-		p.det = liveness.New(liveness.Config{Dead: k.cfg.DeadAfter}, k.now)
+		p.det = liveness.New(liveness.Config{Dead: k.cfg.DeadAfter, Health: &k.health, Blind: k.cfg.BlindToHealth}, k.now)
+		k.neighbors++
 		p.state = liveness.Alive
 		k.table.NeighborUp(p.num, p.id, k.linkCost(p), uint16(k.cfg.MTU), k.now)
 	}
@@ -231,6 +238,7 @@ func (k *Kernel) direct(p *peer, addr netip.AddrPort) {
 func (k *Kernel) notDirect(p *peer) {
 	if p.det != nil {
 		p.det, p.addr, p.mtu, p.trains = nil, netip.AddrPort{}, nil, nil
+		k.neighbors--
 		k.table.NeighborDown(p.num, k.now)
 	}
 }
@@ -239,13 +247,14 @@ func (k *Kernel) notDirect(p *peer) {
 // shortest round trip of the last ten to twenty seconds. The smoothed one rises
 // with the load we put on the link ourselves, and routes would chase it.
 // Below a millisecond differences are the scheduler's, and would only make
-// alternates of equal length infeasible.
+// alternates of equal length infeasible. Loss counts as so much more latency.
 func (k *Kernel) linkCost(p *peer) uint32 {
 	rtt := min(p.minRTT[0], p.minRTT[1])
 	if rtt == never {
 		rtt = 0
 	}
-	return uint32(max(leastCost, min(rtt.Microseconds()/2, 1<<24)))
+	cost := max(leastCost, min(rtt.Microseconds()/2, 1<<24))
+	return uint32(cost + int64(p.lossOut.share*float64(cost)))
 }
 
 // peerDown ends the peer's session for good: streams are reset, modules told.
@@ -254,6 +263,7 @@ func (k *Kernel) peerDown(p *peer, reason sdk.DownReason) {
 		return
 	}
 	k.notDirect(p)
+	k.greyForget(p)
 	k.dissociate(p, reason)
 	k.index.drop(p.cur.LocalIndex())
 	if p.old != nil {
@@ -277,6 +287,7 @@ func (k *Kernel) peerTimer(p *peer, now time.Duration) {
 	k.countIncomplete(p)
 	k.fates(p)
 	k.probeMTU(p)
+	k.greyTimer(p)
 	if p.det != nil {
 		k.liveness(p, p.det.OnTimer(now))
 		if p.cur == nil {
@@ -340,6 +351,7 @@ func (k *Kernel) deadline(p *peer) time.Duration {
 	if p.old != nil {
 		d = min(d, p.oldUntil)
 	}
+	d = min(d, k.greyDeadline(p))
 	if p.firstUnheard != never {
 		next := p.firstUnheard + silenceRekey
 		if next <= k.now {

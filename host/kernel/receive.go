@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -84,7 +83,9 @@ func (k *Kernel) receiveForward(b []byte, r *relaying) (relayed bool) {
 	case wire.IsHandshake(rest):
 		k.receiveEnvelope(rest, netip.AddrPort{}, link)
 	default:
+		k.arrived = link
 		k.receivePacket(b, wire.ForwardSize, netip.AddrPort{}, h.Congested)
+		k.arrived = nil
 	}
 	return false
 }
@@ -106,6 +107,9 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort, marked bo
 	plain, counter, v := e.sess.Open(b, hop)
 	if v != session.OK {
 		k.dropVerdict(v, DropBadTag, DropReplayed)
+		if v == session.BadTag && e.peer != nil {
+			k.blameForged(e.peer)
+		}
 		return
 	}
 	if e.guest != nil {
@@ -124,6 +128,7 @@ func (k *Kernel) receivePacket(b []byte, hop int, from netip.AddrPort, marked bo
 	}
 	p.rxPackets++
 	p.rxBytes += uint64(len(b))
+	p.lossIn.note(index, counter)
 	p.lastHeard, p.firstUnheard = k.now, never
 	if from.IsValid() {
 		k.heardFrom(p, from)
@@ -186,6 +191,7 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64, marke
 		f, rest, ok := wire.ParseFrame(plain)
 		if !ok {
 			k.drop(DropFrame)
+			k.blame(p, demeritFrame, "a malformed packet")
 			break
 		}
 		plain = rest
@@ -212,6 +218,7 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64, marke
 			}
 			if !p.mux.OnFrame(&f, k.now) {
 				k.drop(DropFrame)
+				k.blame(p, demeritFrame, "it broke the rules of streams")
 				k.refuse(p, "the peer broke the rules of streams")
 				return
 			}
@@ -300,6 +307,10 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		if r, ok = wire.ParseSeqRequest(body); ok && p.det != nil && k.rules.admits(r.Origin) {
 			k.table.OnSeqRequest(p.num, r, k.now)
 		}
+	case wire.MsgSilence:
+		if ok = wire.ParseSilence(body); ok {
+			k.toldSilence(p)
+		}
 	case wire.MsgUnsupported:
 		var u wire.Unsupported
 		if u, ok = wire.ParseUnsupported(body); ok {
@@ -325,6 +336,7 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 	}
 	if !ok {
 		k.drop(DropFrame)
+		k.blame(p, demeritFrame, "a malformed message")
 	}
 }
 
@@ -341,7 +353,10 @@ func (k *Kernel) acknowledged(p *peer, a *wire.Ack) {
 	default:
 		return
 	}
-	p.mux.OnAck(a, k.now)
+	if p.mux.OnAck(a, k.now) {
+		k.greyAnswered(p)
+	}
+	k.greyAcked(p, a)
 	k.fates(p)
 	k.measured(p)
 }
@@ -365,32 +380,5 @@ func (k *Kernel) toldUnsupported(p *peer, u *wire.Unsupported) {
 				k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: p.handle, ID: id})
 			}
 		}
-	}
-}
-
-// linkError takes an error of the network about a datagram we sent. It counts
-// only when it quotes something sent to that neighbour within about a second:
-// anybody can forge an ICMP message, nobody a counter he has not seen.
-func (k *Kernel) linkError(to netip.AddrPort, quote []byte) {
-	for _, p := range k.byNum {
-		if p == nil || p.det == nil || p.addr != to || p.cur == nil {
-			continue
-		}
-		h, rest, ok := wire.ParseHop(quote)
-		if !ok {
-			return
-		}
-		match := false
-		if h.Type == wire.TypeForward {
-			match = h.LinkIndex == p.cur.PeerIndex() && h.LinkCounter >= p.linkFrom
-		} else if len(rest) >= wire.SessionSize {
-			match = binary.LittleEndian.Uint32(rest) == p.cur.PeerIndex() && binary.LittleEndian.Uint64(rest[4:]) >= p.hintFrom
-		}
-		if match {
-			p.det.Hint(k.now)
-			k.livenessChanged(p)
-			k.touch(p)
-		}
-		return
 	}
 }

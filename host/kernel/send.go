@@ -119,6 +119,9 @@ func (k *Kernel) sendPacket(p, via *peer) bool {
 	if eliciting && p.firstUnheard == never {
 		p.firstUnheard = k.now
 	}
+	if eliciting && via != p {
+		k.greySent(p, via)
+	}
 	if k.now >= p.hintNext { // ICMP quotes older than a second or two do not count
 		p.hintNext, p.hintFrom = k.now+time.Second, max(p.hintLast, 1)-1
 		p.hintLast = counter

@@ -33,6 +33,19 @@ type PeerStatus struct {
 	Theirs                                 registry.Manifest
 	Outcomes                               []registry.Outcome
 	NoTrains                               time.Duration // packets leave one by one for so long still, for trains to it get lost
+
+	// Of the swarm. Loss is the smoothed share of packets, 0 to 1, that got lost on
+	// the way to us (gaps in the counters) and from us (what was not acknowledged),
+	// once some dozens were counted. Jitter is RTTVar.
+	LossIn, LossOut           float64
+	LossInKnown, LossOutKnown bool
+	Why                       string        // what stands against a direct neighbour; "": nothing
+	SilentFor                 time.Duration // how long something sent is unanswered; with Why
+	Cost                      uint32        // of the link to a direct neighbour, in microseconds: its share of metrics
+	Demerits                  float64       // what the peer did wrong, fading
+	Barred                    bool          // the breaker is open: what the peer begins is refused
+	LastDemerit               string        // what the last demerit was for
+	Grey                      []GreyStatus  // first hops that do not deliver what is for this peer
 }
 
 // Peers lists the peers with a session, in a stable order.
@@ -50,6 +63,7 @@ func (k *Kernel) Peers(now time.Duration) []PeerStatus {
 		if p.trains != nil {
 			s.NoTrains = max(0, p.trains.Until()-now)
 		}
+		k.fillPeer(&s, p, now)
 		if via := k.path(p); via != nil {
 			s.Via, s.MTU = via.id, k.sizeTo(p, via)
 		}

@@ -304,6 +304,11 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 	switch ev.Kind {
 	case stream.Opened:
 		if ev.ID != registry.Negotiation {
+			if k.barred(p) {
+				k.drop(DropBarred)
+				p.mux.Reset(ev.Stream, sdk.Overloaded, barredText)
+				break
+			}
 			if len(p.opening) >= maxOpening {
 				p.mux.Reset(ev.Stream, sdk.Overloaded, "too many streams are being opened")
 				break

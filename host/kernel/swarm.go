@@ -22,30 +22,50 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 		k.drop(DropDenied)
 		return
 	}
-	switch k.table.OnWave(p.num, w, k.now) {
-	case route.Done:
-	case route.Verify:
-		w, link := *w, p.det
-		good := false
-		k.job(func() {
-			good = identity.Verify(w.Origin, identity.DomainWave, w.Sig[:], wire.WaveSigned(nil, &w))
-		}, func(k *Kernel) {
-			if p.det != link || !k.rules.admits(w.Origin) {
-				return // the neighbour left meanwhile, and may be back: another life
+	v := k.table.OnWave(p.num, w, k.now)
+	if v != route.Verify {
+		k.waveVerdict(v)
+		return
+	}
+	if k.jobs >= maxWaveJobs { // handshakes must get their turn, whatever neighbours say
+		k.drop(DropBusy)
+		k.table.Unchecked(w)
+		return
+	}
+	link, ww := p.det, *w
+	good := false
+	k.job(func() {
+		good = identity.Verify(ww.Origin, identity.DomainWave, ww.Sig[:], wire.WaveSigned(nil, &ww))
+	}, func(k *Kernel) {
+		v := k.table.Verified(p.num, &ww, good, k.now)
+		if p.det == link { // else the neighbour left, and may be back: another life
+			k.waveVerdict(v)
+			if v == route.RefuseForged {
+				k.blame(p, demeritWave, "it passed on a wave with a wrong signature")
 			}
-			k.table.Verified(p.num, &w, good, k.now)
-			if !good {
-				k.drop(DropWave)
-				return
-			}
-			// A wave of a higher incarnation: the node restarted, and our
-			// session with it leads nowhere.
-			if q := k.peers[w.Origin]; q != nil && q.cur != nil && w.Incarnation > q.incarnation {
-				k.dialPeer(q)
-			}
-		})
-	default:
+		}
+		// A wave of a higher incarnation: the node restarted, and our
+		// session with it leads nowhere.
+		if q := k.peers[ww.Origin]; good && q != nil && q.cur != nil && ww.Incarnation > q.incarnation {
+			k.dialPeer(q)
+		}
+		k.outdone()
+	})
+}
+
+// waveVerdict counts a wave that was refused.
+func (k *Kernel) waveVerdict(v route.WaveVerdict) {
+	switch v {
+	case route.Refuse:
 		k.drop(DropWave)
+	case route.RefuseForged:
+		k.drop(DropWaveForged)
+	case route.RefuseStale:
+		k.drop(DropWaveStale)
+	case route.RefuseRate:
+		k.drop(DropWaveRate)
+	case route.RefuseFull:
+		k.drop(DropWaveFull)
 	}
 }
 
@@ -76,6 +96,7 @@ func (k *Kernel) settleRoutes() {
 		k.trace(TraceRoute, p.id, netip.AddrPort{}, "via "+via)
 		p.mux.PathChanged(k.now)
 		p.fateFrom, p.hole, p.holes, p.smallUntil = k.now, nil, 0, 0
+		k.greyHello(p)
 		k.touch(p)
 	}
 }
@@ -117,8 +138,10 @@ func (k *Kernel) livenessChanged(p *peer) {
 		k.table.NeighborSuspect(p.num, false, k.now)
 		k.trace(TraceAlive, p.id, p.addr, "")
 	case liveness.Suspect:
+		k.health.Silent(k.silentOthers(p), k.neighbors, k.now)
 		k.table.NeighborSuspect(p.num, true, k.now)
-		k.trace(TraceSuspect, p.id, p.addr, "")
+		cause, _ := p.det.Why()
+		k.trace(TraceSuspect, p.id, p.addr, cause.String())
 		p.mux.PathChanged(k.now)
 		if p.mtu != nil {
 			p.mtu.OnProbeCanceled(k.now)
@@ -153,7 +176,22 @@ func (k *Kernel) measured(p *peer) {
 	}
 	if k.now >= p.costNext {
 		p.costNext = k.now + time.Second
+		st := p.mux.Stats()
+		p.lossOut.note(st.Sent, st.Lost-min(st.Lost, st.Spurious))
 		k.table.NeighborCost(p.num, k.linkCost(p), k.now)
 		p.det.SetActive(k.now-p.lastRelay < 10*time.Second && p.lastRelay > 0)
 	}
 }
+
+// silentOthers counts the neighbours besides p that do not answer probes.
+func (k *Kernel) silentOthers(p *peer) (n int) {
+	for _, q := range k.byNum {
+		if q != nil && q != p && q.det != nil && q.det.Silent() {
+			n++
+		}
+	}
+	return n
+}
+
+// suspect reports that a neighbour is under suspicion.
+func (p *peer) suspect() bool { return p.state == liveness.Suspect }

@@ -88,7 +88,7 @@ func (g *gate) check(batch []byte, seq uint64) error {
 // slice they are in.
 func (g *gate) sort(f *sdk.Effect) {
 	switch f.Kind {
-	case sdk.OpSend, sdk.OpStreamWrite, sdk.OpStreamCredit, sdk.OpStreamReset, sdk.OpTimer:
+	case sdk.OpSend, sdk.OpStreamWrite, sdk.OpStreamCredit, sdk.OpStreamReset, sdk.OpTimer, sdk.OpPenalize:
 		g.net = append(g.net, *f)
 	case sdk.OpStreamOpen:
 		g.open(f)
@@ -112,7 +112,7 @@ func (g *gate) sort(f *sdk.Effect) {
 		g.notes = append(g.notes, *f)
 	case sdk.OpDrained:
 		g.drained = true
-	default: // SendMany, Announce, Sign, Verify, Penalize
+	default: // SendMany, Announce, Sign, Verify
 		g.deny(f, unimplemented, "")
 	}
 }

@@ -36,6 +36,15 @@ func Incarnation(dir string) (uint64, error) {
 	return n, nil
 }
 
+// SaveIncarnation makes durable that n was used, so that the next start is above
+// it.
+func SaveIncarnation(dir string, n uint64) error {
+	if err := replace(filepath.Join(dir, incarnationFile), strconv.FormatUint(n, 10)+"\n"); err != nil {
+		return fmt.Errorf("incarnation: %w", err)
+	}
+	return nil
+}
+
 // replace writes a file so that a crash leaves the old one or the new one.
 func replace(path, text string) error {
 	dir := filepath.Dir(path)

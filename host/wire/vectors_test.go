@@ -60,6 +60,7 @@ func vectors() []vector {
 		{"core-challenge", AppendPathChallenge(nil, PathChallenge{99})},
 		{"core-response", AppendPathResponse(nil, PathChallenge{99})},
 		{"core-hello", AppendHello(nil, Hello{7, 8})},
+		{"core-silence", AppendSilence(nil)},
 		{"core-markedack", AppendAck(nil, &marked)},
 	}
 }
@@ -145,6 +146,8 @@ func reparseCore(b []byte) (again []byte, ok bool) {
 	case MsgHello:
 		m, ok := ParseHello(body)
 		return AppendHello(nil, m), ok
+	case MsgSilence:
+		return AppendSilence(nil), ParseSilence(body)
 	case MsgPathChallenge:
 		m, ok := ParsePathChallenge(body)
 		return AppendPathChallenge(nil, m), ok
