@@ -59,6 +59,8 @@ type Config struct {
 	// BlindToHealth takes no account of the node's own health when it judges
 	// others. For measurements.
 	BlindToHealth bool
+	// Verify checks a signature. Default identity.Verify.
+	Verify func(id sdk.NodeID, domain string, sig []byte, parts ...[]byte) bool
 	// WaveInterval is the base interval of pingwaves. Default 15 s.
 	WaveInterval time.Duration
 }
@@ -118,6 +120,9 @@ func (c *Config) fill() error {
 	}
 	if c.Memory == 0 {
 		c.Memory = 128 << 20
+	}
+	if c.Verify == nil {
+		c.Verify = identity.Verify
 	}
 	if c.DeadAfter == 0 {
 		c.DeadAfter = c.Profile.Dead()

@@ -32,10 +32,10 @@ func (k *Kernel) wave(p *peer, w *wire.Wave) {
 		k.table.Unchecked(w)
 		return
 	}
-	link, ww := p.det, *w
+	link, ww, verify := p.det, *w, k.cfg.Verify
 	good := false
 	k.job(func() {
-		good = identity.Verify(ww.Origin, identity.DomainWave, ww.Sig[:], wire.WaveSigned(nil, &ww))
+		good = verify(ww.Origin, identity.DomainWave, ww.Sig[:], wire.WaveSigned(nil, &ww))
 	}, func(k *Kernel) {
 		v := k.table.Verified(p.num, &ww, good, k.now)
 		if p.det == link { // else the neighbour left, and may be back: another life

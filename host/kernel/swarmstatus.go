@@ -35,6 +35,9 @@ func (k *Kernel) Swarm(now time.Duration) Swarm {
 	return s
 }
 
+// RouteChanges counts the changes of next hops so far.
+func (k *Kernel) RouteChanges() uint64 { return k.table.Version() }
+
 // GreyStatus is a first hop that did not deliver what it was given for a peer.
 type GreyStatus struct {
 	Hop   sdk.NodeID

@@ -68,9 +68,9 @@ func TestRepeated(t *testing.T) {
 		t.Error("everything is repeated for ever")
 	}
 	d.Out()
-	d.wait(roundLength * DefaultInterval)
+	d.wait(roundLength * 3 / 2 * DefaultInterval)
 	if n := missing(); n != 0 {
-		t.Errorf("%d of %d were not repeated within a round", n, many)
+		t.Errorf("%d of %d were not repeated within a round and a half", n, many)
 	}
 	d.NeighborDown(1, d.now)
 	d.Out() // lost

@@ -22,8 +22,9 @@ type origin struct {
 	advertised bool     // neighbours may hold a route through us
 	last       distance // as advertised last
 	inPending  bool
-	refresh    bool // pending because of a new sequence, not of a change
-	again      int  // intervals that still repeat the last change
+	refresh    bool          // pending because of a new sequence, not of a change
+	spokenAt   time.Duration // when all neighbours heard the route last
+	again      int           // intervals that still repeat the last change
 	lostAt     time.Duration
 	retract    int           // retractions still to be sent
 	actAt      time.Duration // when to retract or ask again
@@ -31,7 +32,9 @@ type origin struct {
 	requests   int
 	inRetry    bool
 	passAt     time.Duration // when we may pass on a request of others again
-	askedTill  time.Duration // a new sequence is waited for by others
+	askedTill  time.Duration // a new sequence is waited for by others ...
+	asked      distance      // ... which one
+	asker      *neighbor     // ... and who was the last to say so
 	mtu        mtuState
 
 	by        *neighbor     // who brought it; nil: it left
@@ -197,7 +200,7 @@ func (t *Table) flush(now time.Duration) {
 	n := min(len(t.pending), speakMax)
 	for _, o := range t.pending[:n] {
 		o.inPending = false
-		t.speak(o)
+		t.speak(o, now)
 	}
 	t.pending = slices.Delete(t.pending, 0, n)
 	if len(t.pending) > 0 {
@@ -211,7 +214,7 @@ func (t *Table) flush(now time.Duration) {
 }
 
 // speak tells all neighbours how it stands with an origin.
-func (t *Table) speak(o *origin) {
+func (t *Table) speak(o *origin, now time.Duration) {
 	if o.best == nil || t.cfg.RelayOff {
 		o.advertised = o.advertised && !t.cfg.RelayOff
 		for _, nb := range t.nbrs {
@@ -223,7 +226,7 @@ func (t *Table) speak(o *origin) {
 	if o.refresh && o.best.hops >= radius(o.best.seq) {
 		return // this sequence does not travel further
 	}
-	o.mtu.told = o.best.mtu()
+	o.mtu.told, o.spokenAt = o.best.mtu(), now
 	for _, nb := range t.nbrs {
 		t.advertiseTo(o, nb)
 	}

@@ -34,8 +34,26 @@ func (t *Table) Avoid(dest wire.RID, n Neighbor, on bool, now time.Duration) {
 	}
 }
 
-// last reports that an offer is taken only when there is no other.
-func (o *origin) lastResort(e *entry) bool { return e.via.suspect || slices.Contains(o.shun, e.via) }
+// lastResort reports that an offer is taken only when there is no other.
+func (o *origin) lastResort(e *entry) bool {
+	return e.via.suspect || slices.Contains(o.shun, e.via) || o.doubtful(e)
+}
+
+// doubtful reports that an offer is of a neighbour that asks for a newer sequence
+// itself: it is about to lose what it offers (R4.7).
+func (o *origin) doubtful(e *entry) bool {
+	return e.via == o.asker && o.now < o.askedTill && (e.inc < o.asked.inc || e.inc == o.asked.inc && e.seq < o.asked.seq)
+}
+
+// doubt notes who asks for which sequence, and looks for a way that does not lead
+// through it.
+func (t *Table) doubt(o *origin, nb *neighbor, r *wire.SeqRequest, now time.Duration) {
+	o.asker, o.asked = nb, distance{inc: r.Incarnation, seq: r.Seq}
+	o.askedTill = now + askedFor
+	if o.best != nil && o.best.via == nb {
+		t.reselect(o, now)
+	}
+}
 
 // muted reports that a neighbour's word on an origin must wait.
 func (o *origin) muted(nb *neighbor, now time.Duration) bool {

@@ -44,7 +44,9 @@ func (t *Table) repeat(now time.Duration) {
 	n := len(t.origins)
 	for range min(n, max(roundMin, (n+roundLength-1)/roundLength)) {
 		t.turn = (t.turn + 1) % n
-		t.repeatOne(t.origins[t.turn], now)
+		if o := t.origins[t.turn]; o.best == nil || now-o.spokenAt >= roundLength/2*t.cfg.Interval {
+			t.repeatOne(o, now)
+		}
 	}
 	for _, nb := range t.nbrs {
 		if nb.again > 0 && !nb.introducing {

@@ -82,8 +82,9 @@ type Table struct {
 	sent     []Send // the slice given out last
 	changes  []wire.RID
 	told     []wire.RID
-	spoken   int // origins whose loss was spoken of since the last Out
-	turn     int // of origins: who is repeated next
+	spoken   int    // origins whose loss was spoken of since the last Out
+	turn     int    // of origins: who is repeated next
+	version  uint64 // changes so far
 	checks   map[statement][]heard
 	above    uint64 // highest incarnation of ours that somebody else spoke from; 0: none
 	gone     forgotten
@@ -153,9 +154,13 @@ const keepSends = 256
 // Changes gives the destinations whose next hop changed since the last call.
 func (t *Table) Changes() []wire.RID {
 	c := t.changes
+	t.version += uint64(len(c))
 	t.changes, t.told = t.told[:0], c
 	return c
 }
+
+// Version counts the changes that Changes has given so far.
+func (t *Table) Version() uint64 { return t.version }
 
 // Lookup finds the next hop towards a routing id.
 func (t *Table) Lookup(dest wire.RID) (Neighbor, bool) {
@@ -292,6 +297,9 @@ func (t *Table) NeighborDown(n Neighbor, now time.Duration) {
 	t.nbrs = slices.DeleteFunc(t.nbrs, func(x *neighbor) bool { return x == nb })
 	t.left(nb)
 	for _, o := range t.origins {
+		if o.asker == nb {
+			o.asker = nil
+		}
 		o.shun = slices.DeleteFunc(o.shun, func(x *neighbor) bool { return x == nb })
 		if o.remove(nb) {
 			t.reselect(o, now)

@@ -216,7 +216,9 @@ func (t *Table) OnSeqRequest(n Neighbor, r wire.SeqRequest, now time.Duration) {
 	if r.TTL <= 1 || now < o.passAt {
 		return
 	}
-	o.passAt, o.askedTill = now+seqRequestEvery*4/5, now+askedFor
+	o.passAt = now + seqRequestEvery*4/5
+	t.doubt(o, nb, &r, now)
+	b = o.best
 	r.TTL--
 	msg := wire.AppendSeqRequest(nil, r)
 	if b != nil && b.via != nb && !b.via.suspect {

@@ -10,13 +10,17 @@ import (
 // Invariants is what must hold after every step, whatever the network did: no
 // forwarding loop.
 func Invariants(w *World) error {
+	if w.looked == w.routes+1 {
+		return nil // nothing changed that it speaks of
+	}
+	w.looked = w.routes + 1
 	for _, dst := range w.nodes {
 		for _, src := range w.nodes {
 			if src == dst || src.k == nil {
 				continue
 			}
 			seen := map[*Node]bool{}
-			for at := src; at != nil && at != dst && at.k != nil; at = at.nextHop(dst) {
+			for at := src; at != nil && at != dst && at.k != nil; at = at.NextHop(dst) {
 				if seen[at] {
 					return fmt.Errorf("forwarding loop towards %s through %s at %v", dst.Name, at.Name, w.now)
 				}
@@ -27,13 +31,13 @@ func Invariants(w *World) error {
 	return nil
 }
 
-// nextHop is the neighbour a node would forward to; nil when it knows none.
-func (n *Node) nextHop(dst *Node) *Node {
+// NextHop is the neighbour a node would forward to; nil when it knows none.
+func (n *Node) NextHop(dst *Node) *Node {
 	id, ok := n.k.NextHop(dst.ID())
 	if !ok {
 		return nil
 	}
-	return n.w.byName[n.w.nameOf(id)]
+	return n.w.byID[id]
 }
 
 // Nonces checks that no node ever sealed two packets under one index and

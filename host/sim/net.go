@@ -51,6 +51,7 @@ func (w *World) Cut(a, b *Node, cut bool) error {
 		return err
 	}
 	ab.Cut, ba.Cut = cut, cut
+	w.changed()
 	return nil
 }
 
@@ -60,6 +61,7 @@ func (w *World) Deaf(a, b *Node, deaf bool) error {
 	l, err := w.Link(b, a)
 	if err == nil {
 		l.Cut = deaf
+		w.changed()
 	}
 	return err
 }
@@ -104,6 +106,10 @@ func (w *World) transmit(from *Node, to netip.AddrPort, b []byte) {
 	if l == nil {
 		return
 	}
+	if from.drops(b) {
+		return
+	}
+	from.stats.count(b)
 	w.record(">", from, b)
 	copies, n := l.Pass(w.now, len(b))
 	for _, c := range copies[:n] {
@@ -120,7 +126,7 @@ func (w *World) inject(dst *Node, from, to netip.AddrPort, b []byte, at time.Dur
 		if dst.k == nil || dst.Addr != to {
 			return
 		}
-		if len(dst.wire) < maxCaptured {
+		if len(dst.wire) < maxCaptured && !w.sparing {
 			dst.wire = append(dst.wire, capture{from, to, bytes.Clone(b)})
 		}
 		w.record("<", dst, b)
@@ -131,6 +137,12 @@ func (w *World) inject(dst *Node, from, to netip.AddrPort, b []byte, at time.Dur
 // datagram gives the node a datagram: at once, or, where it reads in batches,
 // together with all that comes in the time until it reads.
 func (n *Node) datagram(b []byte, from netip.AddrPort) {
+	if n.w.now < n.paused {
+		if len(n.backlog) < socketBuffer {
+			n.backlog = append(n.backlog, wire.Train{Addr: from, Bytes: b})
+		}
+		return
+	}
 	if n.cfg.Batch == 0 {
 		n.step(kernel.Input{Kind: kernel.InDatagram, Datagram: b, From: from})
 		return

@@ -14,26 +14,34 @@ import (
 
 // Node is one kernel and what surrounds it.
 type Node struct {
-	Name  string
-	Addr  netip.AddrPort
-	key   *identity.Key
-	w     *World
-	cfg   NodeConfig
-	inc   uint64
-	k     *kernel.Kernel // nil while the node is down
-	out   kernel.Output
-	todo  []kernel.Input // jobs and effects that a step gave rise to
-	mods  []*moduleRun
-	armed time.Duration // earliest deadline queued
-	life  int           // counts starts: queued events of an earlier life do nothing
-	apps  map[uint64]*App
-	next  uint64
-	held  *App
-	begun []*App // transfers that go on, in the order in which they began
-	wire  []capture
-	inbox []wire.Train // what came since the node last read
-	trace []string
-	hops  []kernel.Hop // answers to trace questions
+	Name    string
+	Addr    netip.AddrPort
+	key     *identity.Key
+	w       *World
+	cfg     NodeConfig
+	inc     uint64
+	k       *kernel.Kernel // nil while the node is down
+	out     kernel.Output
+	todo    []kernel.Input // jobs and effects that a step gave rise to
+	mods    []*moduleRun
+	armed   time.Duration // earliest deadline queued
+	life    int           // counts starts: queued events of an earlier life do nothing
+	apps    map[uint64]*App
+	next    uint64
+	held    *App
+	begun   []*App // transfers that go on, in the order in which they began
+	wire    []capture
+	dials   []*Node
+	paused  time.Duration // it does nothing before
+	events  []Event
+	backlog []wire.Train // what its socket holds meanwhile
+	grey    bool         // it drops what it should forward ...
+	greyTo  *Node        // ... to this node; nil: to anybody
+	routes  uint64       // changes of its routes
+	stats   Traffic
+	inbox   []wire.Train // what came since the node last read
+	trace   []string
+	hops    []kernel.Hop // answers to trace questions
 }
 
 // moduleRun is a module with its mailbox, run inline.
@@ -58,7 +66,8 @@ func (n *Node) start() error {
 	table, names := tableOf(n.cfg.Modules)
 	k, err := kernel.New(kernel.Config{Key: n.key, Static: static, NetworkKey: identity.NetworkKey(seedOf("network", n.cfg.Network)),
 		NetworkKey2: n.cfg.key2(), MaxMTU: n.cfg.MaxMTU,
-		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay}, n.w.now)
+		Entropy: entropy{n.w.rng}, Table: table, Modules: names, NoRelay: n.cfg.NoRelay,
+		Profile: n.cfg.Profile, BlindToHealth: n.cfg.Blind, Verify: n.w.verifier()}, n.now())
 	if err != nil {
 		return err
 	}
@@ -83,7 +92,11 @@ func (c *NodeConfig) key2() (k identity.NetworkKey) {
 }
 
 // Kill stops the node without a word; Stop says goodbye first.
-func (n *Node) Kill() { n.k = nil; n.life++ }
+func (n *Node) Kill() {
+	n.k = nil
+	n.life++
+	n.w.changed()
+}
 
 // Stop says goodbye to the neighbours and ends the node.
 func (n *Node) Stop() {
@@ -103,6 +116,8 @@ func (n *Node) Restart() error {
 
 // Dial makes the node keep a session with another's address.
 func (n *Node) Dial(to *Node) {
+	n.dials = append(n.dials, to)
+	n.w.changed()
 	n.step(kernel.Input{Kind: kernel.InDial, From: to.Addr})
 }
 
@@ -147,7 +162,7 @@ func (n *Node) SetModules(mods []sdk.Module) {
 // step runs the kernel with an input and everything that follows from it at once:
 // jobs, module batches, and their effects.
 func (n *Node) step(in kernel.Input) {
-	if n.k == nil {
+	if n.k == nil || n.w.now < n.paused && in.Kind == kernel.InTick {
 		return
 	}
 	n.todo = append(n.todo, in)
@@ -156,12 +171,19 @@ func (n *Node) step(in kernel.Input) {
 	}
 	for len(n.todo) > 0 {
 		in := n.todo[0]
-		n.k.Step(n.w.now, &in, &n.out)
+		n.k.Step(n.now(), &in, &n.out)
+		if n.out.Incarnation > 0 {
+			n.inc = n.out.Incarnation
+		}
 		n.perform()
 		n.todo = n.todo[1:]
 		if len(n.todo) == 0 {
 			n.runModules()
 		}
+	}
+	if v := n.k.RouteChanges(); v != n.routes {
+		n.routes = v
+		n.w.routes++
 	}
 	n.arm()
 }
@@ -197,6 +219,7 @@ func (n *Node) perform() {
 			line += " (" + t.Text + ")"
 		}
 		n.trace = append(n.trace, line)
+		n.verdict(&t)
 		n.w.record("!", n, []byte(line))
 	}
 	for _, ev := range n.out.Apps {
@@ -210,7 +233,7 @@ func (n *Node) runModules() {
 		if len(r.queue) == 0 {
 			continue
 		}
-		n.todo = append(n.todo, kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: r.batch(n.w.now)})
+		n.todo = append(n.todo, kernel.Input{Kind: kernel.InEffects, Slot: slot, Effects: r.batch(n.now())})
 	}
 }
 
@@ -247,13 +270,13 @@ func (r *moduleRun) batch(now time.Duration) []sdk.Effect {
 
 // arm queues the next deadline, unless an earlier one is queued.
 func (n *Node) arm() {
-	next := max(n.k.NextDeadline(), n.w.now)
+	next := max(n.k.NextDeadline(), n.now())
 	if next >= n.armed || next == 1<<63-1 {
 		return
 	}
 	n.armed = next
 	life := n.life
-	n.w.at(next, func() {
+	n.w.at(next-n.cfg.Skew, func() {
 		if n.life != life || n.armed != next {
 			return
 		}
@@ -263,10 +286,8 @@ func (n *Node) arm() {
 }
 
 func (w *World) nameOf(id sdk.NodeID) string {
-	for _, n := range w.nodes {
-		if n.ID() == id {
-			return n.Name
-		}
+	if n := w.byID[id]; n != nil {
+		return n.Name
 	}
 	return ""
 }

@@ -181,7 +181,7 @@ func (w *World) execPair(cmd string, n, m *Node, a Args) (string, error) {
 	case "cut", "heal":
 		return "", w.Cut(n, m, cmd == "cut")
 	case "mtu":
-		for _, p := range n.k.Peers(w.now) {
+		for _, p := range n.k.Peers(n.now()) {
 			if p.Node == m.ID() {
 				return fmt.Sprint(p.MTU), nil
 			}
@@ -235,7 +235,7 @@ func (n *Node) Agreed(m *Node) bool {
 	if n.k == nil {
 		return false
 	}
-	return slices.ContainsFunc(n.k.Peers(n.w.now), func(s kernel.PeerStatus) bool { return s.Node == m.ID() && s.Agreed })
+	return slices.ContainsFunc(n.k.Peers(n.now()), func(s kernel.PeerStatus) bool { return s.Node == m.ID() && s.Agreed })
 }
 
 // execShow answers questions about a node.
@@ -255,7 +255,7 @@ func (w *World) execShow(cmd string, n *Node, a Args) (string, error) {
 	var b strings.Builder
 	switch cmd {
 	case "peers":
-		for _, p := range n.k.Peers(w.now) {
+		for _, p := range n.k.Peers(n.now()) {
 			how := "via " + w.nameOf(p.Via)
 			if p.Direct {
 				how = fmt.Sprintf("direct, %v", p.State)

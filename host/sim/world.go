@@ -12,6 +12,7 @@ import (
 
 	"nethost/host/identity"
 	"nethost/host/impair"
+	"nethost/host/kernel"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -24,6 +25,7 @@ type World struct {
 	nodes  []*Node
 	byName map[string]*Node
 	byAddr map[netip.AddrPort]*Node
+	byID   map[sdk.NodeID]*Node      // the first that was added
 	links  map[[2]*Node]*impair.Link // by sender and receiver
 	broken map[[2]*Node]bool         // links that lose datagrams which leave in one piece
 	queue  eventQueue
@@ -31,12 +33,19 @@ type World struct {
 	hash   hash.Hash
 	check  func(*World) error // after every step, when set
 	err    error              // first invariant that failed
+
+	routes    uint64            // counts changes of routes anywhere
+	looked    uint64            // ... and of those that Invariants looked at
+	changedAt time.Duration     // when links or nodes last came, went, or changed
+	holesAt   uint64            // routes when Holes last looked, + 1
+	verified  map[[64]byte]bool // signatures that were checked, when Sparing
+	sparing   bool
 }
 
 // New makes an empty world.
 func New(seed uint64) *World {
 	return &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6e6574686f7374)), byName: map[string]*Node{},
-		byAddr: map[netip.AddrPort]*Node{}, links: map[[2]*Node]*impair.Link{}, broken: map[[2]*Node]bool{}, hash: sha256.New(), now: time.Second}
+		byAddr: map[netip.AddrPort]*Node{}, byID: map[sdk.NodeID]*Node{}, links: map[[2]*Node]*impair.Link{}, broken: map[[2]*Node]bool{}, hash: sha256.New(), now: time.Second}
 }
 
 // Now is the virtual time.
@@ -62,6 +71,14 @@ type NodeConfig struct {
 	// Batch is how long the node lets datagrams wait before it reads them, all
 	// at once. 0: it reads each as it comes.
 	Batch time.Duration
+	// Identity is the name of the node whose key it runs under. Default Name.
+	Identity string
+	// Skew is how far its clock is ahead of the world's. Default 0.
+	Skew time.Duration
+	// Profile of failure detection. Default kernel.ProfileDefault.
+	Profile kernel.Profile
+	// Blind takes no account of the node's own health (kernel.Config.BlindToHealth).
+	Blind bool
 	// MaxMTU is the largest datagram looked for on each link. 0: none.
 	MaxMTU int
 }
@@ -71,10 +88,17 @@ func (w *World) Add(cfg NodeConfig) (*Node, error) {
 	if w.byName[cfg.Name] != nil {
 		return nil, fmt.Errorf("node %s exists", cfg.Name)
 	}
-	n := &Node{Name: cfg.Name, key: KeyOf(cfg.Name), cfg: cfg, w: w,
+	if cfg.Identity == "" {
+		cfg.Identity = cfg.Name
+	}
+	n := &Node{Name: cfg.Name, key: KeyOf(cfg.Identity), cfg: cfg, w: w,
 		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(len(w.nodes) >> 8), byte(len(w.nodes))}), 7700)}
 	w.nodes = append(w.nodes, n)
 	w.byName[n.Name], w.byAddr[n.Addr] = n, n
+	if w.byID[n.ID()] == nil {
+		w.byID[n.ID()] = n
+	}
+	w.changed()
 	return n, n.start()
 }
 
