@@ -80,7 +80,7 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 		peers: map[sdk.NodeID]*peer{}, byRID: map[wire.RID]*peer{}, handle: map[sdk.Peer]*peer{},
 		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1,
 		judged: map[sdk.NodeID]*reputation{}}
-	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation,
+	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation, FirstRound: k.random32() & 0xffff,
 		Interval: cfg.WaveInterval}, now)
 	local, err := cfg.newLocal()
 	if err != nil {

@@ -101,9 +101,23 @@ func (t *Table) authentic(nb *neighbor, w *wire.Wave, now time.Duration) WaveVer
 			o.requests = 0
 		}
 		o.newest = *w
+		if nb.id != o.id {
+			t.confront(o, now)
+		}
 	}
 	t.accept(nb, o, w, now)
 	return Done
+}
+
+// confront tells an origin that is our neighbour of a statement of its own that came
+// another way and is far above what it says itself (R1.8).
+func (t *Table) confront(o *origin, now time.Duration) {
+	for _, e := range o.entries {
+		if e.via.id == o.id && (e.inc < o.newest.Incarnation || e.seq+1 < o.newest.Seq) {
+			t.correct(e.via, o, now)
+			return
+		}
+	}
 }
 
 // newer compares what two waves of one origin state.
@@ -156,5 +170,5 @@ func (t *Table) Outdone() (inc uint64, ok bool) {
 // Reincarnate goes on under a higher incarnation of our own.
 func (t *Table) Reincarnate(inc uint64, now time.Duration) {
 	t.cfg.Incarnation = inc
-	t.own = ownWave{want: true, nextAt: now + t.cfg.Interval, seq: 1}
+	t.own = ownWave{want: true, nextAt: now + t.cfg.Interval, seq: t.cfg.firstSeq()}
 }

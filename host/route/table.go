@@ -57,6 +57,9 @@ type Config struct {
 	// RelayOff keeps the node from passing on the waves of others: nobody
 	// routes through it.
 	RelayOff bool
+	// FirstRound sets the first sequence of an incarnation, 1 + 256 FirstRound: drawn
+	// at random it tells two nodes with one identity apart (R3.1). Default 0.
+	FirstRound uint32
 	// MaxOrigins bounds the nodes that are known. Default 65536.
 	MaxOrigins int
 }
@@ -130,8 +133,10 @@ func New(cfg Config, now time.Duration) *Table {
 		cfg.MaxOrigins = maxOrigins
 	}
 	return &Table{cfg: cfg, checks: map[statement][]heard{}, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never, mtuAt: Never,
-		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: 1}}
+		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: cfg.firstSeq()}}
 }
+
+func (c *Config) firstSeq() uint64 { return 1 + fullPeriod*uint64(c.FirstRound) }
 
 // Pending reports that Out, Changes or Sign has something.
 func (t *Table) Pending() bool { return len(t.out) > 0 || len(t.changes) > 0 || t.own.want }

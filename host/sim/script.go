@@ -22,6 +22,7 @@ type Args struct {
 // script should see. modules makes a module from its name in a script.
 //
 //	node NAME [modules=a,b] [norelay] [network=N] [network2=N] [batch=1ms] [maxmtu=9000]
+//	     [identity=OTHER] [skew=8760h] [profile=fast]
 //	link A B [delay=1ms] [IMPAIRMENT=VALUE ...]    both directions alike
 //	impair A B IMPAIRMENT=VALUE ...    from now on, from A to B only
 //	queue A B                 how much waits for the rate from A to B
@@ -46,6 +47,10 @@ type Args struct {
 //	flood A N                 N first messages with A's network key, from made-up addresses
 //	secret A TEXT             does the wire around A hold TEXT in clear?
 //	mtu A B                   the largest packet from A to B, in bytes of UDP payload
+//	grey A [B] | ungrey A     A drops what it should forward (to B)
+//	pause A DURATION          A does nothing for so long
+//	rollback A N              A's next start counts its incarnations from N again
+//	swarm A                   how A sees the mesh and itself
 //	peers A | routes A | events A [KIND] | drops A | counter A NAME
 //	policy A [norelay] [killed] [notrace] [deny=B,C] [allow=B,C] [reject=ID] [redirect=ID/B]
 //	         [relayrate=N] [neighborrate=N] [peerrate=N]    the rules of A from now on
@@ -118,6 +123,8 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 			return "", err
 		}
 		return "", w.Flood(n, count)
+	case "grey", "ungrey", "pause", "rollback", "swarm":
+		return w.execSwarm(cmd, n, a)
 	case "modules":
 		mods, err := parseModules(a.word(1), modules)
 		if err == nil {
@@ -169,8 +176,11 @@ func (w *World) execNode(a Args, modules func(string) (sdk.Module, error)) (stri
 			return "", err
 		}
 	}
-	_, err = w.Add(NodeConfig{MaxMTU: maxMTU, Name: a.word(0), Network: a.Keys["network"], Network2: a.Keys["network2"], Batch: batch,
-		NoRelay: slices.Contains(a.Words[1:], "norelay"), Modules: mods})
+	cfg := NodeConfig{MaxMTU: maxMTU, Name: a.word(0), Network: a.Keys["network"], Network2: a.Keys["network2"], Batch: batch,
+		NoRelay: slices.Contains(a.Words[1:], "norelay"), Modules: mods}
+	if err = cfg.swarmKeys(a.Keys); err == nil {
+		_, err = w.Add(cfg)
+	}
 	return "", err
 }
 
