@@ -43,6 +43,7 @@ type benchEnv struct {
 	dir          string // temporary
 	name         string // of the bench that runs
 	soak         time.Duration
+	nodes        int // of the largest simulated mesh
 	emit         func(measurement)
 }
 
@@ -52,6 +53,7 @@ func benches() []bench {
 		{"transport", "relaying at the speed of the kernel, against raw sockets", benchTransport},
 		{"soak", "a million random datagrams a second for as long as --for says", benchSoak},
 		{"modules", "fuel, runaway guests, starts of modules", benchModules},
+		{"swarm", "how a mesh heals, and what observing it costs", benchSwarm},
 		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin}}
 }
 
@@ -86,6 +88,7 @@ not change the exit code.`,
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object a line")
 	plugins := cmd.Flags().String("plugins", "", "built packages (default: plugins beside this binary)")
 	soak := cmd.Flags().Duration("for", 10*time.Second, "how long soak takes")
+	nodes := cmd.Flags().Int("nodes", 100, "largest mesh that is simulated by swarm: 10, 100 or 1000 (which takes some ten minutes)")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if a[0] != "all" && !slices.Contains(names, a[0]) {
 			return usageError{fmt.Errorf("no bench %q: there is %s and all", a[0], strings.Join(names, ", "))}
@@ -94,7 +97,7 @@ not change the exit code.`,
 		if err != nil {
 			return err
 		}
-		env := &benchEnv{exe: exe, plugins: *plugins, soak: max(*soak, time.Second)}
+		env := &benchEnv{exe: exe, plugins: *plugins, soak: max(*soak, time.Second), nodes: *nodes}
 		if env.plugins == "" {
 			env.plugins = filepath.Join(filepath.Dir(exe), "plugins")
 		}

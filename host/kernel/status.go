@@ -8,6 +8,7 @@ import (
 	"nethost/host/liveness"
 	"nethost/host/route"
 	"nethost/host/stream"
+	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -98,7 +99,12 @@ func (k *Kernel) Routes() []route.Route { return k.table.Routes() }
 
 // NextHop is the neighbour a packet for a node would go to now.
 func (k *Kernel) NextHop(id sdk.NodeID) (sdk.NodeID, bool) {
-	n, ok := k.table.Lookup(identity.RIDOf(id))
+	return k.NextHopTo(identity.RIDOf(id))
+}
+
+// NextHopTo is the same for a routing id.
+func (k *Kernel) NextHopTo(rid wire.RID) (sdk.NodeID, bool) {
+	n, ok := k.table.Lookup(rid)
 	if !ok {
 		return sdk.NodeID{}, false
 	}

@@ -130,3 +130,6 @@ func (t *Traffic) count(b []byte) {
 
 // Sent is what the node has sent so far, in UDP payload.
 func (n *Node) Sent() Traffic { return n.stats }
+
+// redial dials again after a start what was dialled before.
+func (n *Node) redial(to *Node) { n.step(kernel.Input{Kind: kernel.InDial, From: to.Addr}) }

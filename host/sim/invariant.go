@@ -14,17 +14,17 @@ func Invariants(w *World) error {
 		return nil // nothing changed that it speaks of
 	}
 	w.looked = w.routes + 1
+	seen := make([]int, len(w.nodes)) // by node: the walk that came by last, or done
+	walk := 0
 	for _, dst := range w.nodes {
+		first := walk
 		for _, src := range w.nodes {
-			if src == dst || src.k == nil {
-				continue
-			}
-			seen := map[*Node]bool{}
-			for at := src; at != nil && at != dst && at.k != nil; at = at.NextHop(dst) {
-				if seen[at] {
-					return fmt.Errorf("forwarding loop towards %s through %s at %v", dst.Name, at.Name, w.now)
+			walk++
+			for at := src; at != nil && at != dst && at.k != nil && seen[at.pos] <= first; at = at.NextHop(dst) {
+				seen[at.pos] = walk
+				if next := at.NextHop(dst); next != nil && next != dst && next.k != nil && seen[next.pos] == walk {
+					return fmt.Errorf("forwarding loop towards %s through %s at %v", dst.Name, next.Name, w.now)
 				}
-				seen[at] = true
 			}
 		}
 	}
@@ -33,7 +33,7 @@ func Invariants(w *World) error {
 
 // NextHop is the neighbour a node would forward to; nil when it knows none.
 func (n *Node) NextHop(dst *Node) *Node {
-	id, ok := n.k.NextHop(dst.ID())
+	id, ok := n.k.NextHopTo(dst.rid)
 	if !ok {
 		return nil
 	}

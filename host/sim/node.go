@@ -32,6 +32,8 @@ type Node struct {
 	begun   []*App // transfers that go on, in the order in which they began
 	wire    []capture
 	dials   []*Node
+	rid     wire.RID
+	pos     int           // in World.nodes
 	paused  time.Duration // it does nothing before
 	events  []Event
 	backlog []wire.Train // what its socket holds meanwhile

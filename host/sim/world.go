@@ -93,6 +93,7 @@ func (w *World) Add(cfg NodeConfig) (*Node, error) {
 	}
 	n := &Node{Name: cfg.Name, key: KeyOf(cfg.Identity), cfg: cfg, w: w,
 		Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(len(w.nodes) >> 8), byte(len(w.nodes))}), 7700)}
+	n.rid, n.pos = identity.RIDOf(n.ID()), len(w.nodes)
 	w.nodes = append(w.nodes, n)
 	w.byName[n.Name], w.byAddr[n.Addr] = n, n
 	if w.byID[n.ID()] == nil {

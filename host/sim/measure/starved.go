@@ -17,7 +17,7 @@ type StarvedConfig struct {
 	Starved int  // of them
 	Blind   bool // own health is not looked at
 	Seed    uint64
-	Span    time.Duration // default 60 s
+	Span    time.Duration // default 30 s
 }
 
 // StarvedResult is what came of it.
@@ -45,7 +45,7 @@ func Starved(cfg StarvedConfig) (r StarvedResult, err error) {
 		cfg.Nodes = 20
 	}
 	if cfg.Span == 0 {
-		cfg.Span = time.Minute
+		cfg.Span = 30 * time.Second
 	}
 	w := sim.New(cfg.Seed)
 	w.Sparing()
