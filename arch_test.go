@@ -81,7 +81,7 @@ var floors = []struct {
 	{"registry", 1}, {"host/link", 2}, {"host/internal", 2}, {"host/impair/proxy", 1}, {"host/impair", 0},
 	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/pmtu", 1}, {"host/store", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
-	{"host/kernel", 4}, {"host/sim", 7}, {"host", 6},
+	{"host/kernel", 4}, {"host/sim/measure", 7}, {"host/sim", 6}, {"host", 6},
 	{"subprotocols/builtin/", 1}, {"subprotocols/builtin", 2}, {"subprotocols/wasm", 3}, {"plugins", 3}, {"cmd", 8},
 }
 
