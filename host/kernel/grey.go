@@ -293,7 +293,7 @@ func (k *Kernel) greyProbe(p, via *peer, h *greyHop) {
 	p.mux.Sent(p.cur.LocalIndex(), counter, len(pkt), k.now) // holds nothing of the mux, but uses a counter
 	p.txPackets++
 	p.txBytes += uint64(len(pkt))
-	k.sendTo(via, pkt, true)
+	k.sendTo(via, pkt, true, false)
 }
 
 // greyStatus lists the first hops that do not deliver.

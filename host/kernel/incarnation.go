@@ -94,6 +94,6 @@ func (k *Kernel) correct(s *session.Session, addr netip.AddrPort) {
 		return
 	}
 	if n := k.nextHop(s.PeerRID(), nil); n != nil && n.cur.SignHop(pkt) {
-		k.sendTo(n, pkt, false)
+		k.sendTo(n, pkt, false, false)
 	}
 }
