@@ -73,6 +73,10 @@ type Config struct {
 	DeadAfter time.Duration
 	// WaveInterval is the base interval of pingwaves. Default 15 s.
 	WaveInterval time.Duration
+	// Facts gives capability tags of the node and its machine, beside those the host
+	// knows itself (cores, system, modules). It is called every 10 s while a module
+	// holds 0x0C00, off the host's lock. Default: none.
+	Facts func() []string
 	// Log gets what an operator should see. Default: discarded.
 	Log *slog.Logger
 	// Entropy gives random bytes. Default crypto/rand.

@@ -41,6 +41,8 @@ type Host struct {
 	traces map[uint64]chan kernel.Hop
 	warns  warnLimit
 	down   bool
+
+	facts facts
 }
 
 // ErrClosed is returned by calls on a host that has ended.
@@ -69,7 +71,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.k = k
 	h.mods = module.NewManager(module.Config{Host: h, Carriers: cfg.Carriers, State: cfg.State, Clock: h.Now,
-		Self: k.Self(), Log: cfg.Log, Entropy: cfg.Entropy})
+		Self: k.Self(), Log: cfg.Log, Entropy: cfg.Entropy, Sign: cfg.Key.SignRaw, Announced: h.announced})
 	for _, s := range cfg.Modules {
 		h.mods.Add(s)
 	}
@@ -108,6 +110,7 @@ func (h *Host) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- h.read() })
 	h.mods.Start(ctx)
+	wg.Go(func() { h.tell(stop) })
 	for _, p := range h.cfg.Peers {
 		h.step(func(in *kernel.Input) { *in = kernel.Input{Kind: kernel.InDial, From: p.Addr, Node: p.Node} })
 	}

@@ -167,6 +167,7 @@ func (h *Host) Up(slot int) {
 	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is ready"})
 	h.in = kernel.Input{Kind: kernel.InModuleUp, Slot: slot}
 	h.stepLocked()
+	h.announceUp(slot)
 }
 
 // Down notes that an instance died (module.Host). Its ids stay in the manifest
@@ -177,6 +178,7 @@ func (h *Host) Down(slot int) {
 	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is down"})
 	h.in = kernel.Input{Kind: kernel.InModuleDown, Slot: slot}
 	h.stepLocked()
+	h.announceLocked(slot, nil)
 }
 
 // Gone notes that no instance follows (module.Host): the module's ids leave the
@@ -186,6 +188,8 @@ func (h *Host) Gone(slot int) {
 	defer h.mu.Unlock()
 	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is gone: its ids left the manifest"})
 	h.setTable(h.table.Without(slot))
+	h.announceLocked(slot, nil)
+	h.announceSelf()
 }
 
 func (h *Host) setTable(t *registry.Table) {

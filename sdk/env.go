@@ -169,10 +169,12 @@ func (e *Env) Announce(tags []string) {
 	e.Emit(Effect{Kind: OpAnnounce, Payload: AppendTags(nil, tags)})
 }
 
-// Sign asks for a signature of the node over b under this module's own domain.
+// Sign asks for a signature of the node over b under this module's own domain: over
+// AppendSigned of it. It needs the grant sign.
 func (e *Env) Sign(ref Ref, b []byte) { e.Emit(Effect{Kind: OpSign, Ref: ref, Payload: b}) }
 
-// Verify asks whether sig is key's signature over b.
+// Verify asks whether sig is key's signature over b, and nothing put in front of it
+// (AppendSigned gives what Sign signs).
 func (e *Env) Verify(ref Ref, key NodeID, sig [64]byte, b []byte) {
 	p := append(append(key[:len(key):len(key)], sig[:]...), b...)
 	e.Emit(Effect{Kind: OpVerify, Ref: ref, Payload: p})

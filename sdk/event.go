@@ -32,7 +32,8 @@ const (
 	EvCommitted       EventKind = 42 // Ref: the effects of that batch are on disk
 	EvSigned          EventKind = 43 // Ref, Payload: signature
 	EvVerified        EventKind = 44 // Ref, Arg: 1 valid, 0 not
-	EvAnnounceChanged EventKind = 45 // ID, Payload: tags (capability holder only)
+	EvAnnounceChanged EventKind = 45 // ID Version: whose; Payload: all its tags (capability holder only)
+	EvRoute           EventKind = 47 // Arg: cost in microseconds, FlagFIN: no longer reachable, Payload: NodeID (capability holder only)
 	EvDenied          EventKind = 46 // Ref, Arg: EffectKind, Payload: the grant that is missing, or "UNIMPLEMENTED"
 )
 
@@ -77,4 +78,4 @@ var eventNames = map[EventKind]string{EvState: "State", EvConfig: "Config", EvSt
 	EvUnsupported: "Unsupported", EvWouldBlock: "WouldBlock", EvWritable: "Writable", EvStreamOpen: "StreamOpen", EvStreamData: "StreamData",
 	EvStreamCredit: "StreamCredit", EvStreamReset: "StreamReset", EvTimer: "Timer", EvPosted: "Posted",
 	EvCommitted: "Committed", EvSigned: "Signed", EvVerified: "Verified",
-	EvAnnounceChanged: "AnnounceChanged", EvDenied: "Denied"}
+	EvAnnounceChanged: "AnnounceChanged", EvRoute: "Route", EvDenied: "Denied"}

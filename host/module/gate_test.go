@@ -42,7 +42,6 @@ func TestGateDenies(t *testing.T) {
 		{"send many", func(e *sdk.Env) { e.SendMany(7, sdk.Bulk, []sdk.Peer{1}, nil) }, unimplemented, Grants{}},
 		{"announce", func(e *sdk.Env) { e.Announce([]string{"x"}) }, unimplemented, Grants{}},
 		{"sign", func(e *sdk.Env) { e.Sign(1, []byte("x")) }, unimplemented, Grants{}},
-		{"verify", func(e *sdk.Env) { e.Verify(1, sdk.NodeID{}, [64]byte{}, nil) }, unimplemented, Grants{}},
 	} {
 		g := newGate(Grants{})
 		if err := g.check(effects(1, c.write), 1); err != nil {

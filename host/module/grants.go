@@ -49,6 +49,8 @@ type gate struct {
 	grants Grants
 	// holders names the modules of this node that answer to an id.
 	holders func(sdk.ID) []string
+	// canSign and canAnnounce say that this host has the machinery.
+	canSign, canAnnounce bool
 	sizes   map[string]int // of each state entry, key included
 	used    uint64         // their sum
 
@@ -56,6 +58,8 @@ type gate struct {
 	ops     []store.Op
 	commits []sdk.Ref
 	posts   []sdk.Effect
+	crypto  []sdk.Effect // Sign and Verify
+	tags    *sdk.Effect  // the last Announce
 	notes   []sdk.Effect // Log and Count
 	denied  []denial
 	drained bool
@@ -77,6 +81,7 @@ func (g *gate) check(batch []byte, seq uint64) error {
 		return err
 	}
 	g.ops, g.commits, g.posts, g.notes, g.denied, g.drained = g.ops[:0], g.commits[:0], g.posts[:0], g.notes[:0], g.denied[:0], false
+	g.crypto, g.tags = g.crypto[:0], nil
 	g.total = len(all)
 	for i := range all {
 		g.sort(&all[i])
@@ -112,7 +117,9 @@ func (g *gate) sort(f *sdk.Effect) {
 		g.notes = append(g.notes, *f)
 	case sdk.OpDrained:
 		g.drained = true
-	default: // SendMany, Announce, Sign, Verify
+	case sdk.OpSign, sdk.OpVerify, sdk.OpAnnounce:
+		g.statement(f)
+	default: // SendMany
 		g.deny(f, unimplemented, "")
 	}
 }

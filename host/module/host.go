@@ -48,6 +48,12 @@ type Config struct {
 	Log   *slog.Logger
 	// Entropy is read by one goroutine at a time.
 	Entropy io.Reader
+	// Sign signs a message with the node's key. Without it the effect Sign is not
+	// there.
+	Sign func(msg []byte) [64]byte
+	// Announced takes the tags that the module in a slot announces now. Without it
+	// the effect Announce is not there. It is called like the methods of Host.
+	Announced func(slot int, tags []string)
 	// Secret derives a module's key for encryption at rest from the node's
 	// own. Without it the grant secret is not there.
 	Secret func(publisher, name string) [32]byte

@@ -59,7 +59,7 @@ func (s *supervisor) start(inst Instance, life uint64, reason sdk.StartReason) e
 		grants.State = 0
 	}
 	grants.Secret = grants.Secret && s.m.cfg.Secret != nil
-	s.gate = gate{grants: grants, holders: s.m.holders, sizes: map[string]int{}}
+	s.gate = gate{grants: grants, holders: s.m.holders, sizes: map[string]int{}, canSign: s.m.cfg.Sign != nil, canAnnounce: s.m.cfg.Announced != nil}
 	if err := s.first(reason); err != nil {
 		return err
 	}
@@ -137,6 +137,7 @@ func (s *supervisor) carryOut(inline bool) error {
 	for i := range g.posts {
 		s.box.post(s.life, sdk.Event{Kind: sdk.EvPosted, Ref: g.posts[i].Ref, Payload: g.posts[i].Payload})
 	}
+	s.statements()
 	for i := range g.denied {
 		d := &g.denied[i]
 		s.denied.Add(1)

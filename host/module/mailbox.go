@@ -253,7 +253,7 @@ func (b *mailbox) merge(ev *sdk.Event) bool {
 
 // isOwn reports the kinds that a module brings about without anybody else.
 func isOwn(k sdk.EventKind) bool {
-	return k == sdk.EvPosted || k == sdk.EvCommitted || k == sdk.EvDenied
+	return k == sdk.EvSigned || k == sdk.EvVerified || k == sdk.EvPosted || k == sdk.EvCommitted || k == sdk.EvDenied
 }
 
 // copyOf makes an entry with a buffer of its own.

@@ -63,6 +63,8 @@ type supervisor struct {
 	counters map[string]uint64
 	current  Instance // inst, for whoever has to end it from outside
 
+	signs signer
+
 	events, effects, denied atomic.Uint64
 }
 

@@ -59,6 +59,7 @@ func goldenEvents() []sdk.Event {
 		{Kind: sdk.EvVerified, Ref: 9, Arg: 1},
 		{Kind: sdk.EvAnnounceChanged, ID: 0x0c00, Payload: sdk.AppendTags(nil, []string{"subprotocol:0x1001"})},
 		{Kind: sdk.EvDenied, Ref: 11, Arg: uint64(sdk.OpSign), Payload: []byte("UNIMPLEMENTED")},
+		{Kind: sdk.EvRoute, Arg: 1500, Payload: bytes.Repeat([]byte{7}, 32)},
 		{Kind: sdk.EvFlush},
 	}
 }

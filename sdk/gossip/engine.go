@@ -18,6 +18,12 @@ const (
 	banned = 30 * time.Second
 	// budget bounds what one batch writes, in bytes: effects have a limit.
 	budget = 256 << 10
+	// patience is how long a neighbour may take to be compared with.
+	patience = 5 * time.Second
+	// maxBacklog bounds what a peer may ask for and not read, in bytes, maxWanted
+	// what it may make us ask for, in keys.
+	maxBacklog = 8 << 20
+	maxWanted  = 1 << 16
 	// maxVerify bounds the signatures asked for and not answered, over all peers.
 	maxVerify = 256
 )
@@ -82,6 +88,7 @@ type peer struct {
 	credit uint64
 	queue  []entry
 	head   int
+	bytes  int // of the frames in queue that are made already
 	wanted map[Key]bool
 	// What it writes.
 	in       sdk.Ref
@@ -89,9 +96,20 @@ type peer struct {
 	held     int // bytes that arrived and got no credit yet
 	checks   int
 	want     []byte
+	phase    phase
 	ended    bool
 	compared bool
+	since    time.Duration
 }
+
+// phase is where the lower side of an exchange stands.
+type phase uint8
+
+const (
+	rest    phase = iota
+	listing       // BUCKETS went out: LISTs and END are to come
+	wanting       // WANT went out: ITEMs and END are to come
+)
 
 // entry is a frame that waits: one that is made already, or a statement.
 type entry struct {
@@ -127,10 +145,10 @@ func (e *Engine) Peers() int { return len(e.peers) }
 func (e *Engine) Root() [32]byte { return e.set.digest() }
 
 // Compared reports that every neighbour was compared with (G2.4): what they know,
-// this node knows.
-func (e *Engine) Compared() bool {
+// this node knows. A neighbour that does not answer is waited for 5 s.
+func (e *Engine) Compared(now time.Duration) bool {
 	for _, h := range e.order {
-		if p := e.peers[h]; !p.compared {
+		if p := e.peers[h]; !p.compared && now-p.since < patience {
 			return false
 		}
 	}
@@ -163,7 +181,11 @@ func (p *peer) item(k Key) {
 	p.queue = append(p.queue, entry{key: k})
 }
 
-func (p *peer) frame(b []byte) { p.queue = append(p.queue, entry{frame: b}) }
+func (p *peer) frame(b []byte) {
+	if p.out != 0 {
+		p.queue, p.bytes = append(p.queue, entry{frame: b}), p.bytes+len(b)
+	}
+}
 
 // Handle takes an event and reports whether it was the engine's.
 func (e *Engine) Handle(env *sdk.Env, ev *sdk.Event) bool {
@@ -198,7 +220,9 @@ func (e *Engine) Handle(env *sdk.Env, ev *sdk.Event) bool {
 		}
 		env.After(e.timer, period)
 		for _, h := range e.order {
-			if p := e.peers[h]; p.idle() {
+			if p := e.peers[h]; p.out == 0 {
+				e.open(env, p)
+			} else if p.head == len(p.queue) {
 				p.frame(e.root())
 			}
 		}
@@ -207,8 +231,6 @@ func (e *Engine) Handle(env *sdk.Env, ev *sdk.Event) bool {
 	}
 	return true
 }
-
-func (p *peer) idle() bool { return p.out != 0 && p.head == len(p.queue) }
 
 func (e *Engine) root() []byte {
 	root := e.set.digest()
@@ -222,7 +244,7 @@ func (e *Engine) up(env *sdk.Env, ev *sdk.Event) {
 	if err != nil || e.peers[ev.Peer] != nil {
 		return
 	}
-	p := &peer{handle: ev.Peer, node: info.Node, wanted: map[Key]bool{}}
+	p := &peer{handle: ev.Peer, node: info.Node, wanted: map[Key]bool{}, since: env.Now()}
 	e.peers[ev.Peer] = p
 	at, _ := slices.BinarySearch(e.order, ev.Peer)
 	e.order = slices.Insert(e.order, at, ev.Peer)
@@ -232,7 +254,7 @@ func (e *Engine) up(env *sdk.Env, ev *sdk.Event) {
 // open begins our stream to a peer.
 func (e *Engine) open(env *sdk.Env, p *peer) {
 	p.out = env.OpenPeer(p.handle, e.cfg.ID, sdk.Open{Method: Method})
-	p.credit, p.queue, p.head = sdk.InitialCredit, nil, 0
+	p.credit, p.queue, p.head, p.bytes = sdk.InitialCredit, nil, 0, 0
 	clear(p.wanted)
 	e.byRef[p.out] = p
 	p.frame(e.root())
@@ -270,7 +292,7 @@ func (e *Engine) opened(env *sdk.Env, ev *sdk.Event) {
 		delete(e.byRef, p.in)
 		env.Reset(p.in, sdk.Cancelled, "another sync stream took its place")
 	}
-	p.in, p.buf, p.held, p.want, p.ended = ev.Ref, nil, 0, nil, false
+	p.in, p.buf, p.held, p.want, p.phase, p.ended = ev.Ref, nil, 0, nil, rest, false
 	e.byRef[ev.Ref] = p
 }
 
@@ -290,9 +312,9 @@ func (e *Engine) onStream(env *sdk.Env, p *peer, ev *sdk.Event) {
 			p.compared = true // nothing comes of waiting
 			return
 		}
-		if code != sdk.PeerGone && code != sdk.UnsupportedID {
+		if code == sdk.ModuleRestarted {
 			e.open(env, p)
-		}
+		} // else the timer tries again
 	case ev.Kind == sdk.EvStreamCredit && ev.Ref == p.out:
 		p.credit += ev.Arg
 	case ev.Kind == sdk.EvStreamData && ev.Ref == p.in:
@@ -300,237 +322,6 @@ func (e *Engine) onStream(env *sdk.Env, p *peer, ev *sdk.Event) {
 		p.held += len(ev.Payload)
 		e.read(env, p)
 	}
-}
-
-// read deals with the frames that arrived, until signatures are owed for too many.
-func (e *Engine) read(env *sdk.Env, p *peer) {
-	at := 0
-	for p.in != 0 && len(e.checks) < maxVerify {
-		f, n, err := next(p.buf[at:], e.cfg.MaxBody)
-		if err == nil && n > 0 {
-			err = e.take(env, p, &f)
-		}
-		if err != nil {
-			env.Count("malformed", 1)
-			e.ban(env, p, sdk.InvalidArgument, err.Error())
-			return
-		}
-		if n == 0 {
-			break
-		}
-		at += n
-	}
-	if p.in == 0 {
-		return
-	}
-	if len(e.checks) >= maxVerify {
-		e.more = true
-	}
-	p.buf = p.buf[:copy(p.buf, p.buf[at:])]
-	e.giveCredit(env, p)
-}
-
-// giveCredit returns what was dealt with (G3.3).
-func (e *Engine) giveCredit(env *sdk.Env, p *peer) {
-	if p.checks > 0 || p.in == 0 {
-		return
-	}
-	if n := p.held - len(p.buf); n > 0 {
-		p.held -= n
-		env.Credit(p.in, n)
-	}
-	if p.ended && !p.compared && len(p.buf) == 0 {
-		p.compared = true
-	}
-}
-
-// ban ends the peer's stream and does not listen to it for a while.
-func (e *Engine) ban(env *sdk.Env, p *peer, code sdk.Code, why string) {
-	env.Log(sdk.LogWarn, "gossip: "+p.node.Short()+" is not listened to for 30 s: "+why)
-	if len(e.until) >= 4096 {
-		clear(e.until)
-	}
-	e.until[p.node] = env.Now() + banned
-	delete(e.byRef, p.in)
-	env.Reset(p.in, code, why)
-	p.in, p.buf, p.want = 0, nil, nil
-	p.compared = true // nothing it says counts
-}
-
-// take does what one frame asks for.
-func (e *Engine) take(env *sdk.Env, p *peer, f *frame) error {
-	switch f.kind {
-	case frRoot:
-		if f.root == e.set.digest() {
-			p.compared = true
-		} else if e.self.Compare(p.node) < 0 {
-			b, at := beginFrame(nil, frBuckets)
-			p.frame(endFrame(append(b, e.set.hashes[:]...), at))
-		}
-	case frBuckets:
-		e.lists(p, f.hash)
-	case frList:
-		e.list(p, f)
-	case frWant:
-		for i := 0; i < len(f.lines); i += 32 {
-			if k := Key(f.lines[i:]); e.has(k) {
-				p.item(k)
-			}
-		}
-	case frItem:
-		return e.item(env, p, f)
-	case frEnd:
-		p.ended = true
-		e.answer(p)
-	}
-	return nil
-}
-
-func (e *Engine) has(k Key) bool { _, ok := e.set.versions[k]; return ok }
-
-// lists answers BUCKETS.
-func (e *Engine) lists(p *peer, theirs []byte) {
-	e.set.digest()
-	for i := range buckets {
-		if string(theirs[i*cut:(i+1)*cut]) == string(e.set.hashes[i*cut:(i+1)*cut]) {
-			continue
-		}
-		keys := e.set.keys[i]
-		for first := true; first || len(keys) > 0; first = false {
-			b, at := beginFrame(nil, frList)
-			b = append(b, byte(i))
-			n := min(len(keys), maxLines)
-			for _, k := range keys[:n] {
-				b = appendLine(b, k, e.set.versions[k])
-			}
-			keys = keys[n:]
-			p.frame(endFrame(b, at))
-		}
-	}
-	e.end(p)
-}
-
-func (e *Engine) end(p *peer) {
-	b, at := beginFrame(nil, frEnd)
-	p.frame(endFrame(b, at))
-}
-
-// list compares a bucket of the peer's with ours. Buckets longer than a frame come
-// in several, so what the peer does not name here is looked at within the range of
-// keys that it does name.
-func (e *Engine) list(p *peer, f *frame) {
-	full := len(f.lines) == maxLines*lineLen
-	ours, i := e.set.keys[f.index], 0
-	for at := 0; at < len(f.lines); at += lineLen {
-		k, v := line(f.lines[at:])
-		for i < len(ours) && string(ours[i][:]) < string(k[:]) {
-			if at > 0 { // before the first line may be the frame before this one
-				p.item(ours[i])
-			}
-			i++
-		}
-		mine, held := e.set.versions[k]
-		if held && i < len(ours) && ours[i] == k {
-			i++
-		}
-		switch c := mine.Compare(v); {
-		case !held || c < 0:
-			p.want = append(p.want, k[:]...)
-		case c > 0:
-			p.item(k)
-		}
-	}
-	if !full {
-		for ; i < len(ours); i++ {
-			p.item(ours[i])
-		}
-	}
-	if len(f.lines) > 0 { // what we hold before the peer's first
-		first := Key(f.lines[:32])
-		for _, k := range ours {
-			if string(k[:]) >= string(first[:]) {
-				break
-			}
-			p.item(k)
-		}
-	}
-}
-
-// answer ends our side of an exchange: what we want goes out, then END, when the
-// peer's LISTs are done. The other side has sent WANT before, and ends likewise.
-func (e *Engine) answer(p *peer) {
-	lower := e.self.Compare(p.node) < 0
-	if lower {
-		if p.compared && p.want == nil {
-			return // the END that answers ours
-		}
-		for part := range slices.Chunk(p.want, maxWant*32) {
-			b, at := beginFrame(nil, frWant)
-			p.frame(endFrame(append(b, part...), at))
-		}
-		asked := len(p.want) > 0
-		p.want = nil
-		e.end(p)
-		p.ended = !asked // the wanted statements come before the next END
-		return
-	}
-	e.end(p)
-}
-
-// item takes a statement.
-func (e *Engine) item(env *sdk.Env, p *peer, f *frame) error {
-	st, err := e.cfg.Parse(f.body)
-	if err != nil {
-		return err
-	}
-	if v, ok := e.set.versions[st.Key]; ok && st.Version.Compare(v) <= 0 {
-		if p.wanted[st.Key] && st.Version == v {
-			delete(p.wanted, st.Key) // it has it
-		}
-		env.Count("old", 1)
-		return nil
-	}
-	age := time.Duration(f.age) * time.Second
-	if !e.cfg.Admit(&st, age) {
-		env.Count("refused", 1)
-		return nil
-	}
-	ref := env.NewRef()
-	body := slices.Clone(f.body)
-	if st, err = e.cfg.Parse(body); err != nil { // the slices point into our copy now
-		return err
-	}
-	e.checks[ref] = &check{from: p, st: st, body: body, age: age, at: env.Now()}
-	p.checks++
-	env.Verify(ref, st.Signer, st.Sig, st.Signed)
-	return nil
-}
-
-// verified takes the answer about a signature.
-func (e *Engine) verified(env *sdk.Env, ev *sdk.Event) bool {
-	c := e.checks[ev.Ref]
-	if c == nil {
-		return false
-	}
-	delete(e.checks, ev.Ref)
-	p := c.from
-	p.checks--
-	switch v, held := e.set.versions[c.st.Key]; {
-	case ev.Arg != 1:
-		env.Count("forged", 1)
-		if !p.gone && p.in != 0 {
-			e.ban(env, p, sdk.PermissionDenied, "a statement of "+sdk.NodeID(c.st.Key).Short()+" has a bad signature")
-		}
-	case held && c.st.Version.Compare(v) <= 0:
-		env.Count("old", 1) // it came from two sides at once
-	default:
-		e.put(c.st.Key, c.st.Version, p)
-		e.cfg.Accept(env, &c.st, c.body, c.age+env.Now()-c.at)
-	}
-	if !p.gone && p.in != 0 {
-		e.giveCredit(env, p)
-	}
-	return true
 }
 
 // Flush writes what waits. The module calls it last of each batch.
@@ -586,7 +377,10 @@ func (e *Engine) write(env *sdk.Env, p *peer, left *int) {
 		env.Write(p.out, b, false)
 		p.credit -= uint64(len(b))
 		*left -= len(b)
-		delete(p.wanted, q.key)
+		p.bytes -= len(q.frame)
+		if q.frame == nil {
+			delete(p.wanted, q.key)
+		}
 		p.head++
 	}
 	if p.head == len(p.queue) {
