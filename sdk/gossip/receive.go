@@ -68,6 +68,9 @@ func (e *Engine) take(env *sdk.Env, p *peer, f *frame) error {
 	switch f.kind {
 	case frRoot:
 		if f.root == e.set.digest() {
+			if !p.compared && e.self.Compare(p.node) < 0 {
+				e.end(p) // the other side may hold more by the time it gets our ROOT
+			}
 			p.compared = true
 		} else if p.phase == rest && e.self.Compare(p.node) < 0 {
 			p.phase = listing
