@@ -54,7 +54,8 @@ func benches() []bench {
 		{"soak", "a million random datagrams a second for as long as --for says", benchSoak},
 		{"modules", "fuel, runaway guests, starts of modules", benchModules},
 		{"swarm", "how a mesh heals, and what observing it costs", benchSwarm},
-		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin}}
+		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin},
+		{"channels", "capability queries, tags over hops, checks of tokens", benchChannels}}
 }
 
 // value adds a figure that stands for itself. target 0: none.

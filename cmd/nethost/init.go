@@ -64,12 +64,13 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # level = "info"              # debug, info, warn, error
 # format = "text"             # text, json
 
-# [modules]
+[modules]
 # unsigned = "refuse"         # "allow" loads modules that nobody signed
-# builtin = []                # compiled-in modules to run, such as ["echo"]
+builtin = ["capability", "identity"] # compiled-in modules to run; default: none. There is "echo" as well
 
 # What a module may do is asked for in its module.toml and given here; nothing is
-# given by default.
+# given by default, but for compiled-in capability (state, sign, connect) and
+# identity (state).
 # [grants.counter]
 # state = "1MiB"              # key-value state, kept across restarts
 # [grants."acme/telemetry"]   # one that is signed: with the label of its publisher

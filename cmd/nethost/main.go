@@ -92,6 +92,8 @@ directory. Relays forward what they have never heard of and cannot read.
 	root.AddCommand(peerCommand(), killSwitchCommand(), relayCommand(), networkCommand())
 	root.AddCommand(traceCommand(), doctorCommand(), reloadCommand(), configCommand())
 	root.AddCommand(inviteCommand(), joinCommand())
+	root.AddCommand(capCommand())
+	root.AddCommand(tokenCommand())
 	return root
 }
 

@@ -30,7 +30,7 @@ import (
 
 // coreModules are the modules of this project that may hold core ids. Anybody
 // else needs an id of the vendor or experimental range.
-var coreModules = []string{"echo"}
+var coreModules = []string{"echo", "capability", "identity"}
 
 func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -146,6 +146,7 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 		return host.Config{}, err
 	}
 	cfg := host.Config{Key: key, Profile: c.Profile, DeadAfter: c.DeadAfter, MaxMTU: c.MaxMTU, Memory: c.Memory, Log: log,
+		Facts: func() []string { return machineFacts(c.Data) },
 		Carriers: map[module.Kind]module.Carrier{
 			module.Builtin: inproc.New(builtin.All()),
 			module.Wasm:    guests,
@@ -187,7 +188,7 @@ func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Reject
 		if slices.ContainsFunc(cfg.Modules, func(s module.Spec) bool { return s.Name == name }) {
 			continue // its package is there already
 		}
-		spec := module.BuiltinSpec(name, builtin.All()[name]().Describe(), opts)
+		spec := builtinSpec(name, opts)
 		for _, p := range spec.Subprotocols {
 			for _, s := range cfg.Modules {
 				if slices.ContainsFunc(s.Subprotocols, func(q sdk.Subprotocol) bool { return q.ID == p.ID && q.Version.Major == p.Version.Major }) {

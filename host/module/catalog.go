@@ -36,6 +36,10 @@ type Options struct {
 	// as "module.echo.config.greeting"; nil when nobody knows.
 	Where map[string]string
 
+	// BuiltinConfig are the [config] tables of those, as module.toml has them for a
+	// package.
+	BuiltinConfig map[string][]sdk.Pair
+
 	bareSchema bool // do not ask for required keys of the configuration
 }
 
@@ -185,7 +189,7 @@ func claim(holder map[[2]int]string, s Spec) error {
 // BuiltinSpec is the package of a module that is compiled in. It runs inline: its
 // author is ours.
 func BuiltinSpec(name string, d sdk.Descriptor, opts Options) Spec {
-	s := Spec{Name: name, Release: d.Release, Kind: Builtin, Subprotocols: d.Subprotocols, Methods: d.Methods, Limits: DefaultLimits}
+	s := Spec{Name: name, Release: d.Release, Kind: Builtin, Subprotocols: d.Subprotocols, Methods: d.Methods, Limits: DefaultLimits, Config: slices.Clone(opts.BuiltinConfig[name])}
 	s.Limits.inline()
 	s.Standing.Voucher = CompiledIn
 	_ = opts.apply(&s, nil) // Check has said what is wrong with the tables

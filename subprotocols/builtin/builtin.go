@@ -4,13 +4,17 @@ package builtin
 
 import (
 	"nethost/sdk"
+	"nethost/subprotocols/builtin/capability"
 	"nethost/subprotocols/builtin/echo"
+	"nethost/subprotocols/builtin/identity"
 )
 
 // All gives the factory of each built-in module by the module's name. A factory
 // is called once for each instance, so a restart begins from nothing.
 func All() map[string]func() sdk.Module {
 	return map[string]func() sdk.Module{
-		"echo": echo.New,
+		"capability": capability.New,
+		"echo":       echo.New,
+		"identity":   identity.New,
 	}
 }
