@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"nethost/sdk"
 	"nethost/sdk/client"
 )
 
@@ -173,6 +176,8 @@ The order is that of the NodeIDs, or what one of the flags says.`, Args: args(co
 	least := f.Bool("least-loaded", false, "least loaded first")
 	score := f.String("score", "", "highest score first: KEY:WEIGHT,KEY:WEIGHT")
 	limit := f.Int("limit", 0, "at most so many (default: all)")
+	wait := f.Int("wait", 0, "wait until exactly so many fit")
+	within := f.Duration("within", 10*time.Second, "how long --wait waits")
 	cmd.MarkFlagsMutuallyExclusive("nearest", "least-loaded", "score")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		sort := ""
@@ -184,9 +189,47 @@ The order is that of the NodeIDs, or what one of the flags says.`, Args: args(co
 		case *score != "":
 			sort = "score"
 		}
-		return ask(cmd, *asJSON, "capability.find", map[string]any{"query": a[0], "sort": sort, "weights": *score, "limit": *limit}, showAnswer(showNodes))
+		req := map[string]any{"query": a[0], "sort": sort, "weights": *score, "limit": *limit}
+		if f.Changed("wait") {
+			if err := awaitFound(cmd, req, *wait, *within); err != nil {
+				return err
+			}
+		}
+		return ask(cmd, *asJSON, "capability.find", req, showAnswer(showNodes))
 	}
 	return cmd
+}
+
+// awaitFound asks until as many nodes fit as are waited for. A node that is not up
+// yet is waited for as well, a query that is none is not.
+func awaitFound(cmd *cobra.Command, req any, n int, within time.Duration) error {
+	cfg, err := loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	in, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	c, total := client.New(cfg.Socket), -1
+	var last error
+	err = poll(cmd.Context(), within, fmt.Sprintf("%d nodes fit", n), func() bool {
+		b, err := c.Call(cmd.Context(), client.Target{Module: "capability.find"}, in)
+		var a capAnswer
+		if err == nil {
+			err = json.Unmarshal(b, &a)
+		}
+		total, last = a.Total, err
+		var e *client.Error
+		return err == nil && total == n || errors.As(err, &e) && e.Code == sdk.InvalidArgument
+	})
+	switch {
+	case err != nil && last != nil:
+		return fmt.Errorf("%w: %s", err, last)
+	case err != nil:
+		return fmt.Errorf("%w: %d do", err, total)
+	}
+	return last
 }
 
 func capWatch() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,12 +134,22 @@ func newFloor(cmd *cobra.Command, cfg *Config, signed, key string, below, seq ui
 func tokenFloors() *cobra.Command {
 	cmd := &cobra.Command{Use: "floors", Short: "the floors that this node knows", Args: args(cobra.NoArgs)}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	wait := cmd.Flags().Int("wait", 0, "wait until so many are known, and the node has heard all that its neighbours know")
+	within := cmd.Flags().Duration("within", 10*time.Second, "how long --wait waits")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd)
 		if err != nil {
 			return err
 		}
 		a, err := askFloors(cmd, cfg)
+		if cmd.Flags().Changed("wait") {
+			if werr := poll(cmd.Context(), *within, fmt.Sprintf("%d floors are known", *wait), func() bool {
+				a, err = askFloors(cmd, cfg)
+				return err == nil && len(a.Floors) >= *wait && a.Current
+			}); werr != nil {
+				return fmt.Errorf("%w: %d are (%v)", werr, len(a.Floors), err)
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -51,8 +51,8 @@ type gate struct {
 	holders func(sdk.ID) []string
 	// canSign and canAnnounce say that this host has the machinery.
 	canSign, canAnnounce bool
-	sizes   map[string]int // of each state entry, key included
-	used    uint64         // their sum
+	sizes                map[string]int // of each state entry, key included
+	used                 uint64         // their sum
 
 	net     []sdk.Effect // for the host, in order
 	ops     []store.Op
