@@ -24,7 +24,8 @@ func gib(bytes uint64) string {
 	return strconv.FormatFloat(math.Round(g*10)/10, 'f', -1, 64)
 }
 
-// loadTag is the load of the last minute in steps of 25 % of all processors.
+// loadTag is the load of the last minute in steps of 25 % of all processors. More
+// than twice what there is counts as twice: it is too much either way.
 func loadTag(load1 float64, cores int) string {
-	return fmt.Sprintf("hardware.load_pct=%d", int(math.Round(load1*100/float64(cores)/25))*25)
+	return fmt.Sprintf("hardware.load_pct=%d", min(200, int(math.Round(load1*100/float64(cores)/25))*25))
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +43,7 @@ type MeshNode struct {
 
 	m       *Mesh
 	index   int
-	d       *abi.Dispatcher
+	inst    Instance
 	up      bool
 	seq     uint64
 	queue   []sdk.Event
@@ -80,22 +79,31 @@ type MeshCall struct {
 // NewMesh makes n nodes with a module each and starts them. The module's first id
 // is what peers agree on.
 func NewMesh(t testing.TB, n int, module func() sdk.Module, config ...sdk.Pair) *Mesh {
-	d := module().Describe()
+	return NewMeshOver(t, n, module().Describe(), func(int) Instance { return InProcess(module()) }, config...)
+}
+
+// NewMeshOver is NewMesh with instances behind any carrier.
+func NewMeshOver(t testing.TB, n int, d sdk.Descriptor, open func(i int) Instance, config ...sdk.Pair) *Mesh {
 	m := &Mesh{t: t, name: d.Name, id: d.Subprotocols[0].ID, v: d.Subprotocols[0].Version}
 	for i := range n {
 		key := ed25519.NewKeyFromSeed(append(make([]byte, 28), byte(i>>8), byte(i), 77, 1))
 		m.Nodes = append(m.Nodes, &MeshNode{ID: sdk.NodeID(key.Public().(ed25519.PublicKey)), Key: key, State: map[string][]byte{}, m: m, index: i})
 	}
 	for i := range m.Nodes {
-		m.Start(i, module(), sdk.StartFresh, config...)
+		m.start(i, open(i), sdk.StartFresh, config)
 	}
 	return m
 }
 
 // Start brings up a module on a node, which has none, with the state it has.
 func (m *Mesh) Start(i int, module sdk.Module, reason sdk.StartReason, config ...sdk.Pair) {
+	m.start(i, InProcess(module), reason, config)
+}
+
+func (m *Mesh) start(i int, inst Instance, reason sdk.StartReason, config []sdk.Pair) {
 	n := m.Nodes[i]
-	n.d, n.up, n.seq, n.queue = abi.NewDispatcher(module), true, 0, nil
+	m.t.Cleanup(func() { inst.Close() })
+	n.inst, n.up, n.seq, n.queue = inst, true, 0, nil
 	n.Counters, n.timers, n.peers, n.nodes, n.streams = map[string]uint64{}, map[sdk.Ref]time.Duration{}, map[int]sdk.Peer{}, map[sdk.Peer]int{}, map[sdk.Ref]*meshPipe{}
 	keys := make([]string, 0, len(n.State))
 	for k := range n.State {
@@ -283,11 +291,7 @@ func (n *MeshNode) batch() {
 	}
 	n.queue = append([]sdk.Event(nil), n.queue[k:]...)
 	n.w.Event(sdk.Event{Kind: sdk.EvFlush})
-	if err := n.d.Run(n.w.Bytes()); err != nil {
-		m.t.Fatalf("sdktest: node %d: %v", n.index, err)
-	}
-	n.d.RunWork()
-	effects, err := n.d.Effects()
+	effects, err := n.inst.Deliver(n.w.Bytes())
 	if err != nil {
 		m.t.Fatalf("sdktest: node %d: %v", n.index, err)
 	}
@@ -300,96 +304,5 @@ func (n *MeshNode) batch() {
 	}
 	for f, ok := r.NextEffect(); ok; f, ok = r.NextEffect() {
 		n.apply(f)
-	}
-}
-
-func (n *MeshNode) apply(f sdk.Effect) {
-	switch f.Kind {
-	case sdk.OpSend:
-		if j, ok := n.nodes[f.Peer]; ok {
-			far := n.m.Nodes[j]
-			far.Queue(sdk.Event{Kind: sdk.EvMessage, Peer: far.peers[n.index], ID: f.ID, Version: n.m.v, Payload: f.Payload})
-		}
-	case sdk.OpTimer:
-		if delete(n.timers, f.Ref); f.Arg > 0 {
-			n.timers[f.Ref] = n.m.now + max(time.Duration(f.Arg), sdk.MinTimer)
-		}
-	case sdk.OpStatePut:
-		if key, val, err := sdk.ParseStateEntry(f.Payload); err == nil {
-			n.State[string(key)] = bytes.Clone(val)
-		}
-	case sdk.OpStateDelete:
-		delete(n.State, string(f.Payload))
-	case sdk.OpPost:
-		n.Queue(sdk.Event{Kind: sdk.EvPosted, Ref: f.Ref, Payload: f.Payload})
-	case sdk.OpCommit:
-		n.Queue(sdk.Event{Kind: sdk.EvCommitted, Ref: f.Ref})
-	case sdk.OpSign:
-		n.Queue(sdk.Event{Kind: sdk.EvSigned, Ref: f.Ref, Payload: ed25519.Sign(n.Key, sdk.AppendSigned(nil, "", n.m.name, n.m.id, f.Payload))})
-	case sdk.OpVerify:
-		ev := sdk.Event{Kind: sdk.EvVerified, Ref: f.Ref}
-		if ed25519.Verify(f.Payload[:32], f.Payload[96:], f.Payload[32:96]) {
-			ev.Arg = 1
-		}
-		n.Queue(ev)
-	case sdk.OpCount:
-		n.Counters[string(f.Payload)] += f.Arg
-	case sdk.OpLog:
-		n.Log = append(n.Log, strings.TrimSpace(string(f.Payload)))
-	case sdk.OpStreamOpen, sdk.OpStreamWrite, sdk.OpStreamCredit, sdk.OpStreamReset:
-		n.stream(f)
-	default:
-		n.Effects = append(n.Effects, f)
-	}
-}
-
-func (n *MeshNode) stream(f sdk.Effect) {
-	if f.Kind == sdk.OpStreamOpen {
-		j, ok := n.nodes[f.Peer]
-		o, err := sdk.ParseOpen(f.Payload)
-		if err != nil || f.Ref%2 != 1 {
-			n.m.t.Fatalf("sdktest: node %d: open with ref %d: %v", n.index, f.Ref, err)
-		}
-		if !ok {
-			n.Queue(sdk.Event{Kind: sdk.EvStreamReset, Ref: f.Ref, Arg: uint64(sdk.PeerGone)})
-			return
-		}
-		far := n.m.Nodes[j]
-		o.From, o.Principal = sdk.FromPeer, n.ID[:]
-		far.open(o, far.peers[n.index], n, f.Ref)
-		n.streams[f.Ref] = &meshPipe{far: far, farRef: far.lastRef, credit: sdk.InitialCredit}
-		return
-	}
-	p := n.streams[f.Ref]
-	if p == nil {
-		return
-	}
-	switch f.Kind {
-	case sdk.OpStreamWrite:
-		if uint64(len(f.Payload)) > p.credit {
-			n.m.t.Fatalf("sdktest: node %d: stream %d: writes %d bytes, its credit is %d", n.index, f.Ref, len(f.Payload), p.credit)
-		}
-		p.credit -= uint64(len(f.Payload))
-		if p.app != nil {
-			p.app.Got, p.app.FIN = append(p.app.Got, f.Payload...), f.Flags&sdk.FlagFIN != 0
-		} else {
-			n.m.Sent += uint64(len(f.Payload))
-			p.far.Queue(sdk.Event{Kind: sdk.EvStreamData, Ref: p.farRef, Flags: f.Flags, Payload: f.Payload})
-		}
-	case sdk.OpStreamCredit:
-		if p.far != nil {
-			if q := p.far.streams[p.farRef]; q != nil {
-				q.credit += f.Arg
-				p.far.Queue(sdk.Event{Kind: sdk.EvStreamCredit, Ref: p.farRef, Arg: f.Arg})
-			}
-		}
-	case sdk.OpStreamReset:
-		delete(n.streams, f.Ref)
-		if p.app != nil {
-			p.app.WasReset, p.app.ResetCode, p.app.ResetText = true, sdk.Code(f.Arg), string(f.Payload)
-		} else {
-			delete(p.far.streams, p.farRef)
-			p.far.Queue(sdk.Event{Kind: sdk.EvStreamReset, Ref: p.farRef, Arg: f.Arg, Payload: f.Payload})
-		}
 	}
 }
