@@ -29,9 +29,9 @@ func KeyOf(presenter sdk.NodeID, scope Scope, resource string, chain []byte) Key
 
 // verdict is a chain that was good.
 type verdict struct {
-	epoch      uint64 // of the floors it was compared with
-	begin, end int64  // Unix seconds, skew included
-	links      []generation
+	epoch      uint64        // of the floors it was compared with
+	begin, end int64         // Unix seconds, skew included
+	links      *[]generation // of the issuers; apart, so that a verdict is short
 }
 
 type generation struct {
@@ -45,21 +45,21 @@ type generation struct {
 type Cache struct {
 	floors     *Floors
 	max        int
-	young, old map[Key]*verdict
+	young, old map[Key]verdict
 }
 
 // NewCache makes a cache of at most max verdicts that obeys floors at once.
 func NewCache(floors *Floors, max int) *Cache {
-	return &Cache{floors: floors, max: max, young: map[Key]*verdict{}, old: map[Key]*verdict{}}
+	return &Cache{floors: floors, max: max, young: map[Key]verdict{}, old: map[Key]verdict{}}
 }
 
 // Good reports that a verdict is kept for k and holds at wall, Unix seconds; 0: the
 // caller has no clock. A floor that was raised since is looked at first. It
 // allocates nothing.
 func (c *Cache) Good(k *Key, wall int64) bool {
-	v := c.young[*k]
-	if v == nil {
-		if v = c.old[*k]; v == nil {
+	v, ok := c.young[*k]
+	if !ok {
+		if v, ok = c.old[*k]; !ok {
 			return false
 		}
 		c.keep(k, v)
@@ -71,23 +71,24 @@ func (c *Cache) Good(k *Key, wall int64) bool {
 }
 
 // recheck compares a verdict with floors that were raised since.
-func (c *Cache) recheck(k *Key, v *verdict) bool {
-	for i := range v.links {
-		if v.links[i].n < c.floors.Of(v.links[i].issuer) {
+func (c *Cache) recheck(k *Key, v verdict) bool {
+	for _, l := range *v.links {
+		if l.n < c.floors.Of(l.issuer) {
 			delete(c.young, *k)
 			delete(c.old, *k)
 			return false
 		}
 	}
 	v.epoch = c.floors.epoch
+	c.young[*k] = v
 	return true
 }
 
 // keep puts a verdict among the young. When those are half of what may be kept,
 // they become the old ones, and the old ones go.
-func (c *Cache) keep(k *Key, v *verdict) {
+func (c *Cache) keep(k *Key, v verdict) {
 	if len(c.young) >= max(1, c.max/2) {
-		c.old, c.young = c.young, make(map[Key]*verdict, len(c.young))
+		c.old, c.young = c.young, make(map[Key]verdict, len(c.young))
 	}
 	c.young[*k] = v
 }
@@ -99,16 +100,18 @@ func (c *Cache) Verify(k *Key, chain Chain, q Request) error {
 	if err := chain.Verify(q); err != nil {
 		return err
 	}
-	v := &verdict{epoch: c.floors.epoch}
+	v := verdict{epoch: c.floors.epoch}
 	begin, end := chain.window()
 	v.begin, v.end = begin, end
 	if end <= maxUnix { // a wall of 0 is no clock
 		skew := int64(Skew / time.Second)
 		v.begin, v.end = max(1, begin-skew), end+skew
 	}
+	links := make([]generation, len(chain))
 	for i := range chain {
-		v.links = append(v.links, generation{chain[i].Issuer, chain[i].Generation})
+		links[i] = generation{chain[i].Issuer, chain[i].Generation}
 	}
+	v.links = &links
 	c.keep(k, v)
 	return nil
 }
