@@ -46,10 +46,17 @@ type hostinfo struct {
 	read  func(settings) Info // tests put in their own
 
 	draining bool
+
+	// What is announced: the prefixes granted, and the tags last told.
+	prefixes []string
+	told     []string
+	timer    sdk.Ref
+	factsJob sdk.Ref
+	parts    func() []string
 }
 
 func newModule() *hostinfo {
-	return &hostinfo{cfg: settings{disk: "/"}, calls: make(map[sdk.Ref]struct{}), jobs: make(map[sdk.Ref]sdk.Ref), read: readInfo}
+	return &hostinfo{cfg: settings{disk: "/"}, calls: make(map[sdk.Ref]struct{}), jobs: make(map[sdk.Ref]sdk.Ref), read: readInfo, parts: machineParts}
 }
 
 // Describe implements sdk.Module.
@@ -64,6 +71,10 @@ func (h *hostinfo) Handle(env *sdk.Env, ev *sdk.Event) {
 	switch ev.Kind {
 	case sdk.EvConfig:
 		h.configure(env, ev.Payload)
+	case sdk.EvStart:
+		h.started(env, ev.Payload)
+	case sdk.EvTimer:
+		h.lookAround(env)
 	case sdk.EvStreamOpen:
 		h.open(env, ev)
 	case sdk.EvStreamData:
@@ -71,6 +82,10 @@ func (h *hostinfo) Handle(env *sdk.Env, ev *sdk.Event) {
 	case sdk.EvStreamReset:
 		delete(h.calls, ev.Ref)
 	case sdk.EvPosted:
+		if ev.Ref == h.factsJob && h.factsJob != 0 {
+			h.announce(env, ev.Payload)
+			return
+		}
 		h.answer(env, ev)
 	case sdk.EvDrain:
 		h.draining = true
