@@ -70,6 +70,8 @@ export namespace Kind {
   export const AnnounceChanged: u16 = 45;
   /** ref; arg: kind of the effect; data: the grant it wants */
   export const Denied: u16 = 46;
+  /** arg: cost in us, FIN: no longer reachable; data: node id */
+  export const Route: u16 = 47;
 }
 
 export enum Class { Realtime, Bulk }

@@ -69,7 +69,8 @@ enum {
     NH_EV_SIGNED = 43,          /* ref; data: 64 bytes */
     NH_EV_VERIFIED = 44,        /* ref; arg: 1 or 0 */
     NH_EV_ANNOUNCE_CHANGED = 45, /* id; data: nh_next_tag */
-    NH_EV_DENIED = 46           /* ref; arg: kind of the effect; data: the grant it wants */
+    NH_EV_DENIED = 46,          /* ref; arg: kind of the effect; data: the grant it wants */
+    NH_EV_ROUTE = 47            /* arg: cost in us, FIN: no longer reachable; data: node id */
 };
 
 enum { NH_REALTIME = 0, NH_BULK = 1 };                                  /* class of a message */

@@ -69,6 +69,7 @@ class Kind(IntEnum):
     VERIFIED = 44  # ref; arg: 1 or 0
     ANNOUNCE_CHANGED = 45  # id; data: parse_tags
     DENIED = 46  # ref; arg: kind of the effect; data: the grant it wants
+    ROUTE = 47  # arg: cost in us, FIN: no longer reachable; data: node id
 
 
 class Code(IntEnum):

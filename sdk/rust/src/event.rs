@@ -55,6 +55,8 @@ impl Kind {
     pub const ANNOUNCE_CHANGED: Kind = Kind(45);
     /// reference; arg: kind of the effect; data: the grant it wants
     pub const DENIED: Kind = Kind(46);
+    /// arg: cost in us, FIN: no longer reachable; data: node id
+    pub const ROUTE: Kind = Kind(47);
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
