@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"time"
@@ -55,8 +56,10 @@ func (h *Host) announceLocked(slot int, tags []string) {
 
 // tellTags hands the holder one module's tags.
 func (h *Host) tellTags(slot int) {
-	if to, ok := h.holder(); ok {
-		p := h.cfg.Modules[slot].Subprotocols[0]
+	to, ok := h.holder()
+	spec, known := h.mods.Spec(slot)
+	if ok && known {
+		p := spec.Subprotocols[0]
 		h.mods.Deliver(to, sdk.Event{Kind: sdk.EvAnnounceChanged, ID: p.ID, Version: p.Version, Payload: sdk.AppendTags(nil, h.facts.tags[slot])})
 	}
 }
@@ -66,7 +69,7 @@ func (h *Host) tellTags(slot int) {
 func (h *Host) announceUp(slot int) {
 	if to, ok := h.holder(); ok && to == slot {
 		h.facts.routes, h.facts.self = map[sdk.NodeID]uint64{}, nil
-		for s := range h.cfg.Modules {
+		for _, s := range slices.Sorted(maps.Keys(h.facts.tags)) {
 			if len(h.facts.tags[s]) > 0 {
 				h.tellTags(s)
 			}
@@ -86,12 +89,13 @@ func (h *Host) announceSelf() {
 	for _, l := range h.table.Manifest(0).Lines {
 		tags = append(tags, "subprotocol:"+l.ID.String()+"="+l.Version.String())
 	}
-	for _, m := range h.cfg.Modules {
-		if _, slot, ok := h.table.Newest(m.Subprotocols[0].ID); ok && h.cfg.Modules[slot].Name == m.Name && m.Release != "" {
+	for _, l := range h.table.Manifest(0).Lines {
+		slot, ok := h.table.Lookup(l.ID, l.Version.Major)
+		if m, known := h.mods.Spec(slot); ok && known && m.Release != "" {
 			tags = append(tags, "software.module."+m.Name+"="+m.Release)
 		}
 	}
-	if h.cfg.NoRelay {
+	if pol := h.k.Policy(); pol.NoRelay || pol.Killed {
 		tags = append(tags, "software.relay=no")
 	}
 	slices.Sort(tags)

@@ -55,6 +55,14 @@ type Config struct {
 	// State gives the key-value state of a module by name. Default: none, and
 	// no module gets the grant.
 	State func(name string) module.State
+	// Crash is a directory for crash bundles of modules. Default: none are kept.
+	Crash string
+	// Kept is a directory for copies of the artifacts that run, so that an upgrade
+	// can be rolled back. Default: none are kept.
+	Kept string
+	// Widens says what a version asks for that the one which serves does not have;
+	// it waits for approval then. Default: nothing.
+	Widens func(serving, next module.Spec) []string
 	// NoRelay refuses to forward for others. Default false.
 	NoRelay bool
 	// Policy is what the node refuses from the start on; SetPolicy replaces it.

@@ -152,46 +152,6 @@ func (h *Host) Apply(slot int, effects []sdk.Effect) {
 	h.mu.Unlock()
 }
 
-// Up notes that a fresh instance takes events (module.Host): its ids join the
-// manifest, and it hears of the peers that are there.
-func (h *Host) Up(slot int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t := h.table
-	for _, s := range h.cfg.Modules[slot].Subprotocols {
-		if _, ok := t.Lookup(s.ID, s.Version.Major); !ok {
-			t = t.With(registry.Entry{Line: registry.Line{ID: s.ID, Version: s.Version, MinPeer: s.MinPeer, Required: s.Required}, Slot: slot})
-		}
-	}
-	h.setTable(t)
-	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is ready"})
-	h.in = kernel.Input{Kind: kernel.InModuleUp, Slot: slot}
-	h.stepLocked()
-	h.announceUp(slot)
-}
-
-// Down notes that an instance died (module.Host). Its ids stay in the manifest
-// while a restart is coming.
-func (h *Host) Down(slot int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is down"})
-	h.in = kernel.Input{Kind: kernel.InModuleDown, Slot: slot}
-	h.stepLocked()
-	h.announceLocked(slot, nil)
-}
-
-// Gone notes that no instance follows (module.Host): the module's ids leave the
-// manifest, and peers hear of it.
-func (h *Host) Gone(slot int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.traced(kernel.Trace{Kind: TraceModule, Text: h.cfg.Modules[slot].Name + " is gone: its ids left the manifest"})
-	h.setTable(h.table.Without(slot))
-	h.announceLocked(slot, nil)
-	h.announceSelf()
-}
-
 func (h *Host) setTable(t *registry.Table) {
 	if t == h.table {
 		return

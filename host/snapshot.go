@@ -26,6 +26,7 @@ type Snapshot struct {
 	Counters    kernel.Counters
 	Swarm       kernel.Swarm
 	Peers       []kernel.PeerStatus
+	Refused     []kernel.RefusedStatus
 	Dials       []kernel.DialStatus
 	Routes      []Route
 	Manifest    registry.Manifest
@@ -48,7 +49,7 @@ func (h *Host) Snapshot() Snapshot {
 	defer h.mu.Unlock()
 	now := h.Now()
 	s := Snapshot{Node: h.k.Self(), Incarnation: h.k.Swarm(now).Incarnation, Swarm: h.k.Swarm(now), Addr: h.cfg.Link.LocalAddr(), Uptime: now,
-		Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(),
+		Counters: h.k.Counters(), Peers: h.k.Peers(now), Dials: h.k.Dials(), Refused: h.k.Refused(),
 		Manifest: h.k.Manifest(), Modules: mods}
 	pol := h.k.Policy()
 	s.Relay, s.Killed = !pol.NoRelay && !pol.Killed, pol.Killed
@@ -77,8 +78,8 @@ func (h *Host) Resolve(name string) (sdk.ID, string, error) {
 	}
 	mod, method := methodOf(name)
 	var known []string
-	for _, s := range h.cfg.Modules {
-		if s.Name == mod {
+	for _, s := range h.mods.List() {
+		if s.Name == mod && len(s.Subprotocols) > 0 {
 			return s.Subprotocols[0].ID, method, nil
 		}
 		known = append(known, s.Name)

@@ -20,10 +20,10 @@ import (
 // backend shows a host to the local API.
 type backend struct {
 	*control
-	h        *host.Host
-	rejected []module.Rejection
-	open     bool
-	mods     []module.Spec
+	h       *host.Host
+	plugins *catalogue
+	open    bool
+	stop    func() // ends the node
 	inviter
 }
 
@@ -193,12 +193,23 @@ func (b *backend) Sessions() *v1.SessionsResponse {
 		}
 		r.Sessions = append(r.Sessions, m)
 	}
+	for _, p := range s.Refused {
+		m := &v1.Session{Node: p.Node.String(), OurEpoch: s.Manifest.Epoch, TheirEpoch: p.Theirs.Epoch}
+		for _, o := range p.Outcomes {
+			a := b.agreement(o, s.Manifest, p.Theirs)
+			if a.Effective, a.Why = "", "the session was refused"; o.Required && o.State != registry.StateAgreed {
+				a.Why = p.Why
+			}
+			m.Ids = append(m.Ids, a)
+		}
+		r.Sessions = append(r.Sessions, m)
+	}
 	return r
 }
 
 func (b *backend) agreement(o registry.Outcome, ours, theirs registry.Manifest) *v1.Agreement {
 	a := &v1.Agreement{Id: o.ID.String(), Ours: versions(ours, o.ID), Theirs: versions(theirs, o.ID)}
-	for _, m := range b.mods {
+	for _, m := range b.h.Modules().List() {
 		for _, s := range m.Subprotocols {
 			if s.ID == o.ID {
 				a.Module, a.Carrier = m.Name, string(m.Kind)
@@ -248,7 +259,7 @@ func (b *backend) Modules() *v1.ModulesResponse {
 		}
 		r.Modules = append(r.Modules, x)
 	}
-	for _, j := range b.rejected {
+	for _, j := range b.plugins.refused() {
 		r.Rejected = append(r.Rejected, &v1.Rejection{Dir: j.Dir, File: j.File, Line: uint32(j.Line), Reason: j.Reason})
 	}
 	return r

@@ -53,6 +53,7 @@ func benches() []bench {
 		{"transport", "relaying at the speed of the kernel, against raw sockets", benchTransport},
 		{"soak", "a million random datagrams a second for as long as --for says", benchSoak},
 		{"modules", "fuel, runaway guests, starts of modules", benchModules},
+		{"modules-reload", "hot reload under load, a thousand reloads, restart of a killed plugin", benchModulesReload},
 		{"swarm", "how a mesh heals, and what observing it costs", benchSwarm},
 		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin},
 		{"channels", "capability queries, tags over hops, checks of tokens", benchChannels}}

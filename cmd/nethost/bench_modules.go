@@ -132,8 +132,11 @@ func (t *town) Down(slot int) {
 		t.down <- struct{}{}
 	}
 }
-func (t *town) Gone(int)                    {}
-func (t *town) Apply(_ int, _ []sdk.Effect) { t.answer <- struct{}{} }
+func (t *town) Gone(int)                        {}
+func (t *town) Draining(int)                    {}
+func (t *town) Streams(int) int                 { return 0 }
+func (t *town) Swap(int, int, func() []sdk.Ref) {}
+func (t *town) Apply(_ int, _ []sdk.Effect)     { t.answer <- struct{}{} }
 
 const (
 	runaways   = 20

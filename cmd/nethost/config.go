@@ -48,6 +48,7 @@ type Config struct {
 	Unsigned       bool              // modules.unsigned = "allow"
 	Dev            bool              // --dev: that, and unsigned modules are not pinned
 	Where          map[string]string // key: where it was set
+	Watch          bool              // modules.watch: reload when the plugin directory changes
 	Builtin        []string          // modules compiled in that are to run
 	Grants         map[string]map[string]any
 	Overrides      map[string]map[string]any // [module.NAME]
@@ -55,6 +56,8 @@ type Config struct {
 	keys map[string]any    // what the above was read from
 	from map[string]string // where each key was set; missing: nowhere
 	file string            // the configuration file
+
+	reread func() (*Config, error) // the configuration as it is now; nil: it cannot change
 }
 
 // defaults are the keys that exist, with the value each has when nobody says
@@ -67,7 +70,7 @@ func defaults() map[string]any {
 	all := map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
 		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.profile": "default", "liveness.dead": "", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
-		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.builtin": []string{},
+		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.watch": true, "modules.builtin": []string{},
 	}
 	maps.Copy(all, autonomyDefaults())
 	return all
@@ -158,7 +161,7 @@ func (l *layers) decode() *Config {
 		Policy: l.autonomy(boolean), NetworkKeyFile: k.String("network_key_file"), SecondKeyFile: k.String("second_network_key_file"),
 		Open: boolean("open"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
-		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Builtin: k.Strings("modules.builtin"),
+		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Watch: boolean("modules.watch"), Builtin: k.Strings("modules.builtin"),
 		Where: l.from, Grants: l.tables("grants"), Overrides: l.tables("module")}
 	var err error
 	if c.Profile, err = kernel.ParseProfile(k.String("liveness.profile")); err != nil {

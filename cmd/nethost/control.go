@@ -17,7 +17,6 @@ import (
 	"nethost/host"
 	"nethost/host/kernel"
 	"nethost/host/localapi"
-	"nethost/host/module"
 	"nethost/host/route"
 	"nethost/host/wire"
 	"nethost/sdk"
@@ -26,12 +25,11 @@ import (
 
 // control changes a running node, and explains what goes on around it.
 type control struct {
-	h        *host.Host
-	log      *slog.Logger
-	level    *slog.LevelVar
-	reread   func() (*Config, error)
-	rejected []module.Rejection
-	keeper   *keeper
+	h       *host.Host
+	log     *slog.Logger
+	level   *slog.LevelVar
+	plugins *catalogue
+	keeper  *keeper
 
 	mu    sync.Mutex // guards everything below; held while files change
 	cfg   *Config    // in force
@@ -117,7 +115,7 @@ func (c *control) Reload(context.Context) *v1.ReloadResponse {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &v1.ReloadResponse{}
-	next, err := c.reread()
+	next, err := c.cfg.reread()
 	var rules ruleFile
 	if err == nil {
 		rules, err = readRules(c.cfg.Data)

@@ -227,7 +227,7 @@ func (x *examination) modules() {
 			good++
 		}
 	}
-	for _, j := range x.c.rejected {
+	for _, j := range x.c.plugins.refused() {
 		x.find(findRejected, sdk.NodeID{}, netip.AddrPort{}, "mend the package, or sign and trust it", "module package %s was refused: %s", j.Dir, j.Reason)
 	}
 	if good > 0 {

@@ -64,7 +64,8 @@ the shell's history.`,
 		if c, err = loadConfig(cmd); err != nil { // join wrote to it
 			return err
 		}
-		return runNode(cmd.Context(), c, cmd.ErrOrStderr(), func() (*Config, error) { return loadConfig(cmd) })
+		c.reread = func() (*Config, error) { return loadConfig(cmd) }
+		return runNode(cmd.Context(), c, cmd.ErrOrStderr())
 	}
 	return cmd
 }

@@ -128,6 +128,21 @@ func (k *keeper) change(peers []string) {
 	}
 }
 
+// start runs the keeper; the function it gives ends it and waits until the neighbours
+// of now are written down.
+func (k *keeper) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // run works until ctx ends.
 func (k *keeper) run(ctx context.Context) {
 	k.recall()

@@ -117,10 +117,15 @@ func size(n uint64) string {
 
 func statusCommand() *cobra.Command {
 	killed := false
+	var modules *v1.ModulesResponse // as they were just before
 	return listing{use: "status", short: "who this node is and how it is", wait: "the node answers",
 		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) {
 			if r, err := c.Rules(ctx); err == nil {
 				killed = r.KillSwitch
+			}
+			var err error
+			if modules, err = c.Modules(ctx); err != nil {
+				return nil, err
 			}
 			return c.Status(ctx)
 		},
@@ -143,6 +148,13 @@ func statusCommand() *cobra.Command {
 			row("peers", s.Peers)
 			row("routes", s.Routes)
 			row("modules", fmt.Sprintf("%d ready of %d", s.ModulesReady, s.Modules))
+			for _, x := range modules.Modules {
+				state := x.State
+				if x.LastError != "" && x.State != "ready" {
+					state += ": " + x.LastError
+				}
+				row("module "+x.Name, state)
+			}
 			row("packets", fmt.Sprintf("%d in, %d out", s.PacketsIn, s.PacketsOut))
 			if l := s.Link; l != nil {
 				row("link", linkText(l))

@@ -94,6 +94,7 @@ directory. Relays forward what they have never heard of and cannot read.
 	root.AddCommand(inviteCommand(), joinCommand())
 	root.AddCommand(capCommand())
 	root.AddCommand(tokenCommand())
+	root.AddCommand(drainCommand())
 	return root
 }
 

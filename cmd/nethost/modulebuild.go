@@ -15,11 +15,12 @@ import (
 )
 
 func moduleCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "module", Short: "write, build, test, sign and admit modules", Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{Use: "module", Short: "write, build, test, sign and admit modules, and change which run", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
 	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand())
 	cmd.AddCommand(packageVerbs()...)
+	cmd.AddCommand(moduleControlCommands()...)
 	return cmd
 }
 

@@ -17,8 +17,8 @@ import (
 // Packages implements localapi.PackageBackend.
 func (b *backend) Packages() *v1.PackagesResponse {
 	r := &v1.PackagesResponse{}
-	for i := range b.mods {
-		s := &b.mods[i]
+	for _, m := range b.h.Modules().Specs() {
+		s := &m
 		p := &v1.Package{Name: s.Name, Publisher: s.Publisher, Label: s.Standing.Label, Signature: string(s.Standing.Voucher),
 			Lock: s.Standing.Lock, Grants: s.Grants.List(), Missing: s.Standing.Missing, Notes: s.Standing.Notes}
 		if s.Artifact != "" {
@@ -26,7 +26,7 @@ func (b *backend) Packages() *v1.PackagesResponse {
 		}
 		r.Packages = append(r.Packages, p)
 	}
-	for _, j := range b.rejected {
+	for _, j := range b.plugins.refused() {
 		if j.Waits != nil {
 			r.NeedsApproval = append(r.NeedsApproval, j.Waits.Name)
 		}

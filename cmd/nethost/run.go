@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,7 +21,6 @@ import (
 	"nethost/host/module/process"
 	"nethost/host/module/wasm"
 	"nethost/host/store"
-	"nethost/sdk"
 	"nethost/subprotocols/builtin"
 )
 
@@ -46,14 +42,14 @@ ends with 0. The node's identity comes from the data directory (nethost init).`,
 		if err != nil {
 			return err
 		}
-		return runNode(cmd.Context(), c, cmd.ErrOrStderr(), func() (*Config, error) { return loadConfig(cmd) })
+		c.reread = func() (*Config, error) { return loadConfig(cmd) }
+		return runNode(cmd.Context(), c, cmd.ErrOrStderr())
 	}
 	return cmd
 }
 
 // runNode wires the house: it is the only place that sees every room.
-// reread gives the configuration anew.
-func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*Config, error)) error {
+func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	hup := hangups()
 	defer signal.Stop(hup)
 	level := new(slog.LevelVar)
@@ -82,17 +78,14 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 	}
 
 	cfg.SaveIncarnation = func(n uint64) error { return store.SaveIncarnation(c.Data, n) }
-
-	rejected, err := loadModules(c, &cfg, log)
-	if err != nil {
+	cfg.Crash, cfg.Kept = filepath.Join(c.Data, "crash"), filepath.Join(c.Data, "modules")
+	plugins := &catalogue{c: c, log: log}
+	if cfg.Modules, err = plugins.read(); err != nil {
 		return err
 	}
-	udp, err := link.ListenUDP(netip.MustParseAddrPort(c.Listen), link.UDPOptions{GSO: link.GSO(c.GSO)})
+	udp, err := listenUDP(c)
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("udp %s is in use: is another nethost running? choose another port with --listen", c.Listen)
-		}
-		return fmt.Errorf("udp %s: %w", c.Listen, err)
+		return err
 	}
 	cfg.Link = udp
 	book, err := openInvites(c, &cfg)
@@ -105,9 +98,12 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 		udp.Close()
 		return err
 	}
+	plugins.h = h
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	keeper := newKeeper(c, h, log, cfg.Peers)
-	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, reread: reread, rejected: rejected, keeper: keeper}
-	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, rejected: rejected, open: cfg.NetworkKey.IsOpen(), mods: cfg.Modules,
+	control := &control{h: h, log: log, level: level, cfg: c, rules: rules, plugins: plugins, keeper: keeper}
+	api, err := localapi.Listen(c.Socket, &backend{control: control, h: h, plugins: plugins, open: cfg.NetworkKey.IsOpen(), stop: stop,
 		inviter: newInviter(book, h)})
 	if err != nil {
 		udp.Close()
@@ -115,16 +111,10 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 	}
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
-	kept := make(chan struct{})
-	keepCtx, stopKeeping := context.WithCancel(ctx)
-	go func() {
-		defer close(kept)
-		keeper.run(keepCtx)
-	}()
-	defer func() {
-		stopKeeping()
-		<-kept
-	}()
+	defer keeper.start(ctx)()
+	if c.Watch && c.Plugins != "" {
+		go plugins.watch(ctx)
+	}
 	go returnIdleMemory(ctx, int64(c.Memory))
 	go control.remember(ctx)
 	go control.onHangup(ctx, hup)
@@ -133,6 +123,17 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer, reread func() (*C
 	}
 	log.Info("stopped")
 	return nil
+}
+
+func listenUDP(c *Config) (*link.UDP, error) {
+	udp, err := link.ListenUDP(netip.MustParseAddrPort(c.Listen), link.UDPOptions{GSO: link.GSO(c.GSO)})
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("udp %s is in use: is another nethost running? choose another port with --listen", c.Listen)
+	case err != nil:
+		return nil, fmt.Errorf("udp %s: %w", c.Listen, err)
+	}
+	return udp, nil
 }
 
 // hostConfig reads identity, network key and peers.
@@ -171,75 +172,6 @@ func hostConfig(c *Config, log *slog.Logger) (host.Config, error) {
 		}
 	}
 	return cfg, nil
-}
-
-// loadModules reads the plugin directory and the compiled-in modules. A package
-// that is refused is told on stderr and in the listing; the others start.
-func loadModules(c *Config, cfg *host.Config, log *slog.Logger) ([]module.Rejection, error) {
-	opts := moduleOptions(c)
-	var rejected []module.Rejection
-	if c.Plugins != "" {
-		var err error
-		if cfg.Modules, rejected, err = module.Load(c.Plugins, opts); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range c.Builtin {
-		if slices.ContainsFunc(cfg.Modules, func(s module.Spec) bool { return s.Name == name }) {
-			continue // its package is there already
-		}
-		spec := builtinSpec(name, opts)
-		for _, p := range spec.Subprotocols {
-			for _, s := range cfg.Modules {
-				if slices.ContainsFunc(s.Subprotocols, func(q sdk.Subprotocol) bool { return q.ID == p.ID && q.Version.Major == p.Version.Major }) {
-					return nil, usageError{fmt.Errorf("modules.builtin: %s holds %v, and so does package %s: remove one of the two", name, p.ID, s.Name)}
-				}
-			}
-		}
-		cfg.Modules = append(cfg.Modules, spec)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Grants)) {
-		unused(log, "grants", name, cfg.Modules, rejected)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Overrides)) {
-		unused(log, "module", name, cfg.Modules, rejected)
-	}
-	for _, s := range cfg.Modules {
-		for _, note := range s.Standing.Notes {
-			log.Warn(note, "module", s.Name)
-		}
-	}
-	for _, r := range rejected {
-		log.Error("module refused", "file", r.File, "line", r.Line, "reason", r.Reason)
-	}
-	return rejected, nil
-}
-
-// unused warns of a table for a module that is not here: most likely its name is
-// misspelt, or it lacks the publisher's.
-func unused(log *slog.Logger, table, name string, specs []module.Spec, rejected []module.Rejection) {
-	bare := name[strings.LastIndexByte(name, '/')+1:]
-	if slices.ContainsFunc(rejected, func(r module.Rejection) bool { return strings.TrimSuffix(filepath.Base(r.Path()), ".wasm") == bare }) {
-		return
-	}
-	hint := ""
-	for i := range specs {
-		tables := []string{specs[i].Name}
-		if table == "grants" {
-			tables = specs[i].GrantTables()
-		}
-		if slices.Contains(tables, name) {
-			return
-		}
-		if specs[i].Name == bare {
-			hint = fmt.Sprintf("[%s.%q]", table, tables[0])
-		}
-	}
-	if hint != "" {
-		log.Warn("the configuration gives grants to a module of another publisher than the one that is here", "table", "["+table+"."+name+"]", "want", hint)
-		return
-	}
-	log.Warn("the configuration speaks of a module that is not here", "table", "["+table+"."+name+"]")
 }
 
 func newLogger(c *Config, w io.Writer, level *slog.LevelVar) *slog.Logger {

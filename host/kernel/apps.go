@@ -30,7 +30,7 @@ func (k *Kernel) appOpen(in *Input) {
 		}
 		o.From = sdk.FromApp
 		if pi, code := k.offer(from, slot, in.ID, v, o); pi == nil {
-			fail(code, "module "+k.cfg.moduleName(slot)+": "+code.String())
+			fail(code, "module "+k.moduleName(slot)+": "+code.String())
 		} else {
 			k.opened(pi)
 		}
@@ -42,6 +42,10 @@ func (k *Kernel) appOpen(in *Input) {
 		p := k.peerOf(in.Node)
 		if p == nil || len(p.waiting) >= maxWaiting {
 			fail(sdk.Overloaded, "too many peers, or too many opens that wait for this one")
+			return
+		}
+		if p.refusal != "" {
+			fail(sdk.UnsupportedID, p.refusal)
 			return
 		}
 		pi := &pipe{end: [2]end{from}, id: in.ID, open: o, waits: true}
@@ -100,7 +104,7 @@ func (k *Kernel) openWaiting(p *peer, pi *pipe) {
 	}
 	delete(k.apps, from.app)
 	v, ok := p.agreed.Lookup(pi.id)
-	if _, has := k.reg.Lookup(pi.id, v.Major); !ok || !has {
+	if _, has := k.owner(pi.id, v.Major); !ok || !has {
 		k.notify(&from, sdk.UnsupportedID, k.whyNot(p, pi.id))
 		return
 	}

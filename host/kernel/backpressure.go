@@ -36,7 +36,7 @@ func (k *Kernel) send(slot int, f *sdk.Effect) {
 		return
 	}
 	v, ok := p.agreed.Lookup(f.ID)
-	if owner, has := k.reg.Lookup(f.ID, v.Major); !ok || !has || owner != slot {
+	if !ok || !k.speaks(slot, f.ID, v.Major) {
 		k.out.deliver(slot, sdk.Event{Kind: sdk.EvUnsupported, Peer: f.Peer, ID: f.ID})
 		return
 	}
@@ -49,7 +49,7 @@ func (k *Kernel) send(slot int, f *sdk.Effect) {
 	if f.Arg != 0 {
 		until = k.now + time.Duration(min(f.Arg, uint64(never/2)))
 	}
-	flags := k.frameFlags(b.flags != 0)
+	flags := k.frameFlags(p, b.flags != 0)
 	reason := DropQueueFull
 	switch p.mux.SendUntil(f.ID, flags, f.Payload, until, k.now) {
 	case muxOK:
@@ -80,7 +80,7 @@ func (k *Kernel) writable(p *peer) {
 		return
 	}
 	p.blocked = slices.DeleteFunc(p.blocked, func(b blockedSlot) bool {
-		if !p.mux.Roomy(k.frameFlags(b.flags != 0)) {
+		if !p.mux.Roomy(k.frameFlags(p, b.flags != 0)) {
 			return false
 		}
 		if k.mods[b.slot].up {

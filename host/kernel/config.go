@@ -34,7 +34,8 @@ type Config struct {
 	// Table says which module slot answers to which id. Nil: none, a pure
 	// relay.
 	Table *registry.Table
-	// Modules names the module slots, for principals and listings.
+	// Modules names the first module slots, for principals and listings; what
+	// comes later is named by InModuleUp and InModuleSwap.
 	Modules []string
 	// Redeem spends an invite on a node and makes that durable, or says why not. It
 	// runs in a Job, off the lock. Nil: no invites.
@@ -97,6 +98,11 @@ const (
 	maxModStreams   = 10000
 	challengeFor    = 3 * time.Second
 	challengeEvery  = 50 * time.Millisecond
+	openingTimeout  = 10 * time.Second       // ... and that must arrive within this time
+	manifestRetry   = 100 * time.Millisecond // when ours found no room
+	partWithin      = time.Second            // a refused peer gets this long to learn why
+	futureEpoch     = 2 * time.Second        // a frame of another epoch of the peer is late for this long, early afterwards
+	maxRefused      = 1024                   // refused peers that are remembered for listings
 	maxOpening      = 256                    // streams of a peer whose open has not arrived completely
 	maxWaiting      = 1024                   // opens that wait for a session, for each peer
 	unsupportedRate = 100 * time.Millisecond // <= 10 answers a second
@@ -151,12 +157,4 @@ func (c *Config) secondKey() []byte {
 		return nil
 	}
 	return c.NetworkKey2[:]
-}
-
-// moduleName is the name of a slot, for principals and listings.
-func (c *Config) moduleName(slot int) string {
-	if slot >= 0 && slot < len(c.Modules) {
-		return c.Modules[slot]
-	}
-	return sdk.ID(slot).String()
 }

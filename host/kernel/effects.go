@@ -67,10 +67,10 @@ func (k *Kernel) openStream(slot int, f *sdk.Effect) (sdk.Code, string) {
 		if !ok {
 			return sdk.NotFound, "no module here answers to " + f.ID.String()
 		}
-		o.From, o.Principal = sdk.FromModule, []byte(k.cfg.moduleName(slot))
+		o.From, o.Principal = sdk.FromModule, []byte(k.moduleName(slot))
 		pi, code := k.offer(from, target, f.ID, v, o)
 		if pi == nil {
-			return code, "module " + k.cfg.moduleName(target) + ": " + code.String()
+			return code, "module " + k.moduleName(target) + ": " + code.String()
 		}
 		if f.Arg > 0 {
 			k.consumed(pi, 0, f.Arg)
@@ -82,7 +82,7 @@ func (k *Kernel) openStream(slot int, f *sdk.Effect) (sdk.Code, string) {
 		return sdk.PeerGone, "no such peer"
 	}
 	v, ok := p.agreed.Lookup(f.ID)
-	if owner, has := k.reg.Lookup(f.ID, v.Major); !ok || !has || owner != slot {
+	if !ok || !k.speaks(slot, f.ID, v.Major) {
 		return sdk.UnsupportedID, f.ID.String() + " is not agreed with this peer"
 	}
 	if _, code := k.openPeer(p, from, f.ID, f.Arg, o); code != 0 {

@@ -90,10 +90,15 @@ func (k *Kernel) dissociate(p *peer, reason sdk.DownReason) {
 		}
 	}
 	clear(p.streams)
-	clear(p.opening)
+	for _, sid := range sortedKeys(p.opening) {
+		k.endOpening(p, sid)
+	}
 	k.announceDown(p, reason)
 	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
-	p.manifest, p.manifestIn = nil, 0
+	p.manifest, p.manifestIn, p.manifestHeard = nil, 0, false
+	k.timers.set(&p.manifestAgain, never)
+	k.timers.set(&p.parting, never)
+	p.refusal = ""
 	p.mux.Close()
 	p.blocked = nil
 }

@@ -14,27 +14,30 @@ type InputKind uint8
 
 // The inputs. The comment names the fields of Input that matter.
 const (
-	InTick       InputKind = iota // nothing but time passed
-	InDatagram                    // Datagram, From
-	InTrains                      // Trains
-	InLinkError                   // From: whom we had sent to; Datagram: the quoted bytes of ours
-	InRefused                     // From: where a datagram of ours of N bytes was going, which this machine does not send
-	InJob                         // Job, after Run
-	InEffects                     // Slot, Effects
-	InModuleUp                    // Slot: a fresh instance takes events
-	InModuleDown                  // Slot: the instance died
-	InTable                       // Table: modules came, went or changed
-	InDial                        // From: address, Node: who should answer (zero: anybody)
-	InAppOpen                     // App, Node (zero: a local module), ID, Open, Slot when local
-	InAppWrite                    // App, Data, FIN; N bytes consumed
-	InAppCredit                   // App, N bytes consumed
-	InAppReset                    // App, Code, Text
-	InUndial                      // From: an address of InDial, no longer wanted
-	InInvites                     // Invites: all there are
-	InShutdown                    // say goodbye to everybody
-	InPolicy                      // Policy: the rules from now on
-	InKeys                        // Keys: the current network keys from now on
-	InTrace                       // Node: whom to ask, Dest: about the way to it, N: token
+	InTick        InputKind = iota // nothing but time passed
+	InDatagram                     // Datagram, From
+	InTrains                       // Trains
+	InLinkError                    // From: whom we had sent to; Datagram: the quoted bytes of ours
+	InRefused                      // From: where a datagram of ours of N bytes was going, which this machine does not send
+	InJob                          // Job, after Run
+	InEffects                      // Slot, Effects
+	InModuleUp                     // Slot: a fresh instance takes events; Text: its name
+	InModuleDown                   // Slot: the instance died
+	InModuleSwap                   // Slot takes over from Other with Table; Text: its name
+	InModuleAdopt                  // Slot gets the streams Refs of Other, which has not seen them
+	InModuleDrain                  // Slot: the instance was told to finish
+	InTable                        // Table: modules came, went or changed
+	InDial                         // From: address, Node: who should answer (zero: anybody)
+	InAppOpen                      // App, Node (zero: a local module), ID, Open, Slot when local
+	InAppWrite                     // App, Data, FIN; N bytes consumed
+	InAppCredit                    // App, N bytes consumed
+	InAppReset                     // App, Code, Text
+	InUndial                       // From: an address of InDial, no longer wanted
+	InInvites                      // Invites: all there are
+	InShutdown                     // say goodbye to everybody
+	InPolicy                       // Policy: the rules from now on
+	InKeys                         // Keys: the current network keys from now on
+	InTrace                        // Node: whom to ask, Dest: about the way to it, N: token
 )
 
 // Input is one thing that happened to the node. Datagrams are decrypted, or
@@ -50,6 +53,8 @@ type Input struct {
 	Busy     bool // datagrams wait for the network: relayed ones get the congestion mark
 	Job      *Job
 	Slot     int
+	Other    int
+	Refs     []sdk.Ref
 	Effects  []sdk.Effect
 	Table    *registry.Table
 	Node     sdk.NodeID

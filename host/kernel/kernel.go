@@ -35,20 +35,25 @@ type Kernel struct {
 	dirty  []*peer
 	spare  []*peer // the other array of dirty
 
-	table  *route.Table
-	waves  timer // the route table's deadline
-	reg    *registry.Table
-	epoch  uint32
-	ours   registry.Manifest
-	mods   []modSlot
-	apps   map[uint64]*pipe
-	dials  map[netip.AddrPort]*anchor
-	order  []netip.AddrPort // of dials, for determinism
-	timers timers
-	jobs   int
-	down   bool
-	busy   bool // Input.Busy
-	held   []*peer
+	table *route.Table
+	waves timer // the route table's deadline
+	reg   *registry.Table
+	epoch uint32
+	ours  registry.Manifest
+	// oursPrev is the manifest before ours: frames of peers that have not heard of
+	// ours yet were agreed under it.
+	oursPrev registry.Manifest
+	leaving  []int                  // slots that another version took over from, newest last
+	refusals map[sdk.NodeID]refusal // peers that a required id keeps away
+	mods     []modSlot
+	apps     map[uint64]*pipe
+	dials    map[netip.AddrPort]*anchor
+	order    []netip.AddrPort // of dials, for determinism
+	timers   timers
+	jobs     int
+	down     bool
+	busy     bool // Input.Busy
+	held     []*peer
 	// mayHold says that this Step need not send what is written.
 	mayHold bool
 
@@ -79,7 +84,7 @@ func New(cfg Config, now time.Duration) (*Kernel, error) {
 	k := &Kernel{cfg: cfg, self: cfg.Key.ID(), rid: identity.RIDOf(cfg.Key.ID()),
 		peers: map[sdk.NodeID]*peer{}, byRID: map[wire.RID]*peer{}, handle: map[sdk.Peer]*peer{},
 		apps: map[uint64]*pipe{}, dials: map[netip.AddrPort]*anchor{}, now: now, epoch: 1,
-		judged: map[sdk.NodeID]*reputation{}}
+		judged: map[sdk.NodeID]*reputation{}, refusals: map[sdk.NodeID]refusal{}}
 	k.table = route.New(route.Config{Self: k.self, Incarnation: cfg.Static.Incarnation, FirstRound: k.random32() & 0xffff,
 		Interval: cfg.WaveInterval}, now)
 	local, err := cfg.newLocal()
@@ -127,7 +132,14 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 	case InEffects:
 		k.applyEffects(in.Slot, in.Effects)
 	case InModuleUp:
+		k.nameModule(in.Slot, in.Text)
 		k.moduleUp(in.Slot)
+	case InModuleSwap:
+		k.moduleSwap(in)
+	case InModuleAdopt:
+		k.adopt(in.Other, in.Slot, in.Refs)
+	case InModuleDrain:
+		k.moduleDrain(in.Slot)
 	case InModuleDown:
 		k.moduleDown(in.Slot)
 	case InTable:

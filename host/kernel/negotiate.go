@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -18,16 +17,14 @@ func (k *Kernel) setTable(t *registry.Table) {
 	if k.reg != nil {
 		k.epoch++
 	}
-	k.reg, k.ours = t, t.Manifest(k.epoch)
-	for n := t.Slots(); len(k.mods) < n; {
-		k.mods = append(k.mods, modSlot{streams: map[sdk.Ref]*pipe{}, timers: map[sdk.Ref]*modTimer{}})
-	}
+	k.oursPrev, k.reg, k.ours = k.ours, t, t.Manifest(k.epoch)
+	k.room(t.Slots())
 	for _, p := range k.byNum {
 		if p == nil || p.cur == nil {
 			continue
 		}
 		k.sendManifest(p)
-		if p.hasAgreed {
+		if p.hasAgreed || p.refusal != "" {
 			k.negotiate(p)
 		}
 	}
@@ -39,9 +36,13 @@ func (k *Kernel) odd(p *peer) bool { return k.self.Compare(p.id) < 0 }
 // sendManifest opens a stream of id 0x0600, writes our manifest and ends it. It
 // is the first thing on a new session.
 func (k *Kernel) sendManifest(p *peer) {
-	sid, ok := p.mux.Open(registry.Negotiation, uint8(k.epoch)&wire.FrameEpochMask, sdk.Realtime)
-	if ok {
-		p.mux.Write(sid, registry.AppendManifest(nil, k.ours), true)
+	sid, ok := p.mux.Open(registry.Negotiation, k.tag(p), sdk.Realtime)
+	if ok && p.mux.Write(sid, registry.AppendManifest(nil, k.ours), true) != muxOK {
+		p.mux.Reset(sid, sdk.Overloaded, "")
+		ok = false
+	}
+	if p.manifestOut, p.manifestHeard = sid, false; !ok { // no room now: the peer must not be left with an old one
+		k.timers.set(&p.manifestAgain, k.now+manifestRetry)
 	}
 	k.touch(p)
 }
@@ -50,7 +51,11 @@ func (k *Kernel) sendManifest(p *peer) {
 // one; an epoch never goes back.
 func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
 	if ours := (ev.Stream%2 == 1) == k.odd(p); ours {
-		return // the peer ends its side of the stream with our manifest
+		if ev.FIN && ev.Stream == p.manifestOut { // the peer ends its side: it has our manifest
+			p.manifestHeard = true
+			k.partRefused(p)
+		}
+		return
 	}
 	if ev.FIN {
 		p.mux.Write(ev.Stream, nil, true) // lets the stream end
@@ -78,7 +83,7 @@ func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
 	if p.hasAgreed && m.Epoch <= p.theirs.Epoch {
 		return
 	}
-	p.theirs = m
+	p.theirsPrev, p.theirs, p.theirsAt = p.theirs, m, k.now
 	k.negotiate(p)
 }
 
@@ -86,11 +91,14 @@ func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
 func (k *Kernel) negotiate(p *peer) {
 	agreed := registry.Negotiate(k.ours, p.theirs)
 	if id, refused := agreed.Refused(); refused {
-		k.refuse(p, fmt.Sprintf("%s is required and was not agreed", id))
+		k.refuseRequired(p, id, agreed)
 		return
 	}
+	delete(k.refusals, p.id)
 	before, first := p.agreed, !p.hasAgreed
-	p.prev, p.agreed, p.hasAgreed = p.agreed, agreed, true
+	p.prev, p.agreed, p.hasAgreed, p.refusal = p.agreed, agreed, true, ""
+	k.timers.set(&p.parting, never)
+	k.formerSets(p)
 	if first {
 		k.last++
 		p.handle = k.last
@@ -132,6 +140,9 @@ func (k *Kernel) refuse(p *peer, why string) {
 
 // tell delivers PeerUp or PeerDown to the module that holds an id.
 func (k *Kernel) tell(p *peer, id sdk.ID, v sdk.Version, kind sdk.EventKind, reason sdk.DownReason) {
+	if kind == sdk.EvPeerDown {
+		k.tellLeaving(p, id, reason)
+	}
 	slot, ok := k.reg.Lookup(id, v.Major)
 	if !ok || !k.mods[slot].up {
 		return
@@ -160,7 +171,8 @@ func (k *Kernel) announceDown(p *peer, reason sdk.DownReason) {
 	}
 	delete(k.handle, p.handle)
 	p.handle, p.hasAgreed = 0, false
-	p.agreed, p.prev, p.theirs = registry.Agreed{}, registry.Agreed{}, registry.Manifest{}
+	p.agreed, p.prev, p.theirs, p.theirsPrev = registry.Agreed{}, registry.Agreed{}, registry.Manifest{}, registry.Manifest{}
+	p.sets = [4]registry.Agreed{}
 }
 
 // moduleUp lets a fresh instance know the peers that are there.
@@ -168,7 +180,7 @@ func (k *Kernel) moduleUp(slot int) {
 	if slot >= len(k.mods) || k.mods[slot].up {
 		return
 	}
-	k.mods[slot].up = true
+	k.mods[slot].up, k.mods[slot].draining = true, false
 	for _, p := range k.byNum {
 		if p == nil || !p.hasAgreed {
 			continue
@@ -191,9 +203,14 @@ func (k *Kernel) moduleDown(slot int) {
 	}
 	m := &k.mods[slot]
 	m.up = false
+	code, text := sdk.ModuleRestarted, "module "+k.moduleName(slot)+" restarted"
+	if m.draining {
+		code, text = sdk.Draining, "module "+k.moduleName(slot)+" was told to finish"
+	}
+	k.left(slot)
 	for _, ref := range sortedKeys(m.streams) {
 		if pi := m.streams[ref]; pi != nil {
-			k.breakPipe(pi, pi.sideOfModule(slot, ref), sdk.ModuleRestarted, "module "+k.cfg.moduleName(slot)+" restarted")
+			k.breakPipe(pi, pi.sideOfModule(slot, ref), code, text)
 		}
 	}
 	clear(m.streams)

@@ -51,12 +51,20 @@ type peer struct {
 	heardHello        bool // the peer has our Hello of the current session
 
 	theirs     registry.Manifest
-	agreed     registry.Agreed // sorted outcomes; empty before the manifests met
-	prev       registry.Agreed // the set before, for frames of the epoch before
-	prevEpoch  uint32
+	agreed     registry.Agreed    // sorted outcomes; empty before the manifests met
+	prev       registry.Agreed    // the set before, for frames of the epoch before
+	theirsPrev registry.Manifest  // the one before theirs, if it is known
+	theirsAt   time.Duration      // when theirs came
+	sets       [4]registry.Agreed // what a frame was agreed as, by its epoch bits
+	refusal    string             // why there will be no agreement
 	hasAgreed  bool
 	manifest   []byte // incoming manifest so far
 	manifestIn uint64 // its stream
+
+	manifestOut   uint64 // the stream of ours
+	manifestHeard bool   // the peer has it
+	manifestAgain timer  // ours did not find room
+	parting       timer  // a refused peer is told goodbye
 
 	streams map[uint64]*pipe // by stream id
 	opening map[uint64]*opening
@@ -105,6 +113,7 @@ type opening struct {
 	id    sdk.ID
 	epoch uint8
 	buf   []byte
+	timer timer
 }
 
 // peerOf finds or makes the peer of a node; nil when the table is full.
@@ -133,6 +142,8 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 	k.byNum[p.num] = p
 	p.judged = k.judged[id]
 	p.timer.fire = func(now time.Duration) { k.peerTimer(p, now) }
+	p.manifestAgain.fire = func(time.Duration) { k.sendManifest(p) }
+	p.parting.fire = func(time.Duration) { k.part(p) }
 	p.dropAt.fire = func(time.Duration) { k.flushDropped(p) }
 	k.peers[id], k.byRID[p.rid] = p, p
 	return p

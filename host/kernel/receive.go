@@ -236,18 +236,14 @@ func (k *Kernel) frames(p *peer, plain []byte, gen uint32, counter uint64, marke
 	}
 }
 
-// handler finds the agreed version and the module for an id in a frame of the
-// given manifest epoch. The module may be down: a restart is coming.
+// handler finds the agreed version and the module for an id in a frame with the
+// given epochs. The module may be down: a restart is coming.
 func (k *Kernel) handler(p *peer, id sdk.ID, epoch uint8) (sdk.Version, int, bool) {
-	set := &p.agreed // a newer epoch, whose manifest is still on its way, is judged by what we know
-	if epoch == uint8(p.theirs.Epoch-1)&wire.FrameEpochMask {
-		set = &p.prev
-	}
-	v, ok := set.Lookup(id)
+	v, ok := k.setOf(p, epoch).Lookup(id)
 	if !ok {
 		return v, 0, false
 	}
-	slot, ok := k.reg.Lookup(id, v.Major)
+	slot, ok := k.owner(id, v.Major)
 	return v, slot, ok
 }
 

@@ -103,7 +103,7 @@ func (k *Kernel) penalize(slot int, f *sdk.Effect) {
 		k.drop(DropNoPeer)
 		return
 	}
-	k.blame(p, float64(min(f.Arg, maxPenalty)), k.cfg.moduleName(slot)+": "+string(f.Payload))
+	k.blame(p, float64(min(f.Arg, maxPenalty)), k.moduleName(slot)+": "+string(f.Payload))
 }
 
 // forgive forgets those whose demerits have faded.

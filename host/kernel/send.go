@@ -204,8 +204,8 @@ func (k *Kernel) challenge(p *peer) {
 	}
 }
 
-func (k *Kernel) frameFlags(bulk bool) uint8 {
-	flags := uint8(k.epoch) & wire.FrameEpochMask
+func (k *Kernel) frameFlags(p *peer, bulk bool) uint8 {
+	flags := k.tag(p)
 	if bulk {
 		flags |= uint8(sdk.Bulk) << wire.FrameClassShift
 	}

@@ -69,10 +69,14 @@ func (pi *pipe) sideOfPeer(p *peer, sid uint64) int {
 
 // modSlot is what the kernel keeps for a module.
 type modSlot struct {
-	up      bool
-	streams map[sdk.Ref]*pipe
-	timers  map[sdk.Ref]*modTimer
-	lastRef sdk.Ref // the host's refs are even
+	name     string
+	up       bool
+	draining bool              // it was told to finish
+	lines    []registry.Line   // of one that another version took over from: what it still answers to
+	told     map[toldPeer]bool // ... and the peers it knows
+	streams  map[sdk.Ref]*pipe
+	timers   map[sdk.Ref]*modTimer
+	lastRef  sdk.Ref // the host's refs are even
 }
 
 // modTimer is one armed timer of a module.
@@ -136,6 +140,8 @@ func (k *Kernel) offer(from end, slot int, id sdk.ID, v sdk.Version, o sdk.Open)
 	switch m := &k.mods[slot]; {
 	case !m.up:
 		return nil, sdk.ModuleRestarted
+	case m.draining && m.lines == nil:
+		return nil, sdk.Draining
 	case len(m.streams) >= maxModStreams, o.Hops >= sdk.MaxHops:
 		return nil, sdk.Overloaded
 	}
@@ -257,7 +263,7 @@ func (k *Kernel) notify(e *end, code sdk.Code, text string) {
 
 // openPeer opens a stream to a peer and writes the preamble: length and Open.
 func (k *Kernel) openPeer(p *peer, from end, id sdk.ID, extra uint64, o sdk.Open) (*pipe, sdk.Code) {
-	sid, ok := p.mux.Open(id, uint8(k.epoch)&3, sdk.Bulk)
+	sid, ok := p.mux.Open(id, k.tag(p), sdk.Bulk)
 	if !ok {
 		return nil, sdk.Overloaded
 	}
@@ -313,7 +319,7 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 				p.mux.Reset(ev.Stream, sdk.Overloaded, "too many streams are being opened")
 				break
 			}
-			p.opening[ev.Stream] = &opening{id: ev.ID, epoch: ev.Epoch}
+			k.beginOpening(p, ev)
 		}
 	case stream.Data:
 		if ev.Buffered { // a Step takes many packets, and the Output lives on
@@ -334,7 +340,7 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 			k.grant(&pi.end[1-side], ev.N)
 		}
 	case stream.WasReset:
-		delete(p.opening, ev.Stream)
+		k.endOpening(p, ev.Stream)
 		if pi != nil {
 			k.breakPipe(pi, pi.sideOfPeer(p, ev.Stream), ev.Code, string(ev.Data))
 		}
@@ -345,52 +351,4 @@ func (k *Kernel) streamEvent(p *peer, ev *stream.Event) {
 // so credit cannot run out here unless both disagree.
 func (k *Kernel) peerData(p *peer, pi *pipe, sid uint64, b []byte, fin bool) {
 	k.write(pi, pi.sideOfPeer(p, sid), b, fin)
-}
-
-// preamble collects the open of a peer's stream, then offers it to the module.
-func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
-	o.buf = append(o.buf, ev.Data...)
-	n := 0
-	if len(o.buf) >= 2 {
-		n = int(binary.LittleEndian.Uint16(o.buf))
-	}
-	if n > sdk.MaxOpen-2 || ev.FIN && len(o.buf) < 2+n {
-		delete(p.opening, ev.Stream)
-		p.mux.Reset(ev.Stream, sdk.InvalidArgument, "malformed open")
-		return
-	}
-	if len(o.buf) < 2+n {
-		return
-	}
-	delete(p.opening, ev.Stream)
-	open, err := sdk.ParseOpen(o.buf[2 : 2+n])
-	if err != nil {
-		p.mux.Reset(ev.Stream, sdk.InvalidArgument, "malformed open")
-		return
-	}
-	v, slot, ok := k.handler(p, o.id, o.epoch)
-	if !ok {
-		k.unsupported(p, o.id)
-		p.mux.Reset(ev.Stream, sdk.UnsupportedID, "no module here answers to "+o.id.String())
-		return
-	}
-	if d, why := k.rules.refuses(o.id); d != 0 {
-		k.drop(d)
-		p.mux.Reset(ev.Stream, sdk.PermissionDenied, k.refusal(o.id, why))
-		return
-	}
-	if to, ok := k.rules.redirects(o.id); ok {
-		k.redirect(p, o, ev, open, to)
-		return
-	}
-	p.mux.Consumed(ev.Stream, uint64(2+n))
-	open.From, open.Principal = sdk.FromPeer, p.id[:]
-	pi, code := k.offer(end{kind: endPeer, peer: p, sid: ev.Stream}, slot, o.id, v, open)
-	if pi == nil {
-		p.mux.Reset(ev.Stream, code, "module "+k.cfg.moduleName(slot)+": "+code.String())
-		return
-	}
-	if rest := o.buf[2+n:]; len(rest) > 0 || ev.FIN {
-		k.write(pi, 0, rest, ev.FIN)
-	}
 }

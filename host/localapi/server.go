@@ -53,6 +53,7 @@ func Listen(path string, b Backend) (*Server, error) {
 		mux.Handle(nethostv1.NewSwarmServiceHandler(swarm{sw}, connect.WithCompression("gzip", nil, nil)))
 	}
 	mountInvites(mux, b)
+	mountModules(mux, b)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -35,6 +35,9 @@ func (g *Grants) List() []string {
 // unimplemented is what Denied says about machinery this host lacks.
 const unimplemented = "UNIMPLEMENTED"
 
+// draining is what Denied says to a version whose state another one writes now.
+const draining = "DRAINING"
+
 // denial is an effect that was refused.
 type denial struct {
 	kind  sdk.EffectKind
@@ -64,6 +67,8 @@ type gate struct {
 	denied  []denial
 	drained bool
 	total   int
+	// frozen: another version writes the state now.
+	frozen bool
 }
 
 // loaded counts a state entry that is there already.
@@ -145,6 +150,10 @@ func (g *gate) open(f *sdk.Effect) {
 func (g *gate) state(f *sdk.Effect) {
 	if g.grants.State == 0 {
 		g.deny(f, "state", "")
+		return
+	}
+	if g.frozen {
+		g.deny(f, draining, "another version of the module has taken its state over")
 		return
 	}
 	if f.Kind == sdk.OpStateDelete {

@@ -23,6 +23,16 @@ type Host interface {
 	// Gone says that no instance follows: the module is in quarantine or
 	// cannot run, and its ids leave the manifest.
 	Gone(slot int)
+	// Swap is Up for a version that takes over from another, in one step: its ids
+	// move to slot, and their streams stay with the version from. Nothing is
+	// delivered to either while move runs, which names streams that from has not
+	// seen: slot gets those.
+	Swap(from, slot int, move func() []sdk.Ref)
+	// Draining says that the instance was told to finish: nothing new is opened
+	// on it.
+	Draining(slot int)
+	// Streams counts the open streams of a slot.
+	Streams(slot int) int
 }
 
 // State is the key-value state of one module. store.Bucket is one.
@@ -57,4 +67,13 @@ type Config struct {
 	// Secret derives a module's key for encryption at rest from the node's
 	// own. Without it the grant secret is not there.
 	Secret func(publisher, name string) [32]byte
+	// Crash is a directory for crash bundles and events that kill. Default: none
+	// are kept.
+	Crash string
+	// Kept is a directory for copies of the artifacts that run. Default: they run
+	// from where they are, and an upgrade in place cannot be rolled back.
+	Kept string
+	// Widens says what a version asks for that the one which serves does not
+	// have; it waits for approval then. Default: nothing.
+	Widens func(serving, next Spec) []string
 }

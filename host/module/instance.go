@@ -46,9 +46,18 @@ func (s *supervisor) posted(life uint64, b []byte) {
 // start hands a fresh instance its state, configuration and Start, and then tells
 // the host. Network effects of these first batches wait until the host knows it.
 func (s *supervisor) start(inst Instance, life uint64, reason sdk.StartReason) error {
-	s.setCurrent(inst)
 	s.run.Lock()
 	defer s.run.Unlock()
+	if err := s.prime(inst, life, reason, s.previous); err != nil {
+		return err
+	}
+	s.arrive(func() { s.m.cfg.Host.Up(s.slot) })
+	return nil
+}
+
+// prime is start without telling anybody. The caller holds run.
+func (s *supervisor) prime(inst Instance, life uint64, reason sdk.StartReason, previous string) error {
+	s.setCurrent(inst)
 	s.inst, s.life, s.seq, s.state, s.drained = inst, life, 0, nil, false
 	s.meter, _ = inst.(Meter)
 	grants := s.spec.Grants
@@ -60,24 +69,27 @@ func (s *supervisor) start(inst Instance, life uint64, reason sdk.StartReason) e
 	}
 	grants.Secret = grants.Secret && s.m.cfg.Secret != nil
 	s.gate = gate{grants: grants, holders: s.m.holders, sizes: map[string]int{}, canSign: s.m.cfg.Sign != nil, canAnnounce: s.m.cfg.Announced != nil}
-	if err := s.first(reason); err != nil {
-		return err
-	}
+	return s.first(reason, previous)
+}
+
+// arrive lets the host's events in and the first effects out. up tells the host. The
+// caller holds run.
+func (s *supervisor) arrive(up func()) {
 	s.mu.Lock()
 	s.cycle.up(s.m.cfg.Clock())
 	s.mu.Unlock()
 	s.box.admit()
 	s.isUp = true
-	s.m.cfg.Host.Up(s.slot)
+	up()
 	if len(s.early) > 0 {
 		s.m.cfg.Host.Apply(s.slot, s.early)
 		s.early = nil
 	}
-	return nil
+	s.nowReady.Do(func() { close(s.ready) })
 }
 
 // first runs the batches that end with Start.
-func (s *supervisor) first(reason sdk.StartReason) error {
+func (s *supervisor) first(reason sdk.StartReason, previous string) error {
 	var evs []sdk.Event
 	if s.state != nil {
 		// Collected first: the module may write while it reads.
@@ -90,7 +102,7 @@ func (s *supervisor) first(reason sdk.StartReason) error {
 		}
 	}
 	g := &s.gate.grants
-	start := sdk.Start{Reason: reason, Self: s.m.cfg.Self, MemoryLimit: s.spec.Limits.Memory, StateLimit: g.State, Grants: g.List()}
+	start := sdk.Start{Reason: reason, Previous: previous, Self: s.m.cfg.Self, MemoryLimit: s.spec.Limits.Memory, StateLimit: g.State, Grants: g.List()}
 	if g.Entropy {
 		start.Entropy = make([]byte, 32)
 		s.m.random(start.Entropy)
@@ -169,7 +181,19 @@ func (s *supervisor) release() error {
 	switch {
 	case len(g.net) == 0:
 	case s.isUp:
+		// A timer may fire until the node has the cancellation, and what moves one
+		// may be overtaken by the new expiry: that one must stay.
+		for i := range g.net {
+			if f := &g.net[i]; f.Kind == sdk.OpTimer && f.Arg != 0 {
+				s.box.cancelTimer(f.Ref)
+			}
+		}
 		s.m.cfg.Host.Apply(s.slot, g.net)
+		for i := range g.net {
+			if f := &g.net[i]; f.Kind == sdk.OpTimer && f.Arg == 0 {
+				s.box.cancelTimer(f.Ref)
+			}
+		}
 	default:
 		for _, f := range g.net {
 			f.Payload = bytes.Clone(f.Payload)

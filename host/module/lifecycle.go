@@ -1,106 +1,137 @@
 package module
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
-// Phase is where a module is in its life. A package that was found and not
-// verified has no life: it is a Rejection.
+// Phase is where a version of a module is in its life (SPEC.md L1). A package
+// that was refused has no life: it is a Rejection.
 type Phase uint8
 
 // The phases.
 const (
-	StateVerified    Phase = iota // accepted, not started yet
-	StateStarting                 // an instance is being opened
-	StateReady                    // it takes events
-	StateBackoff                  // it crashed and will be started again
-	StateDraining                 // it was told to finish
-	StateStopped                  // it ended as it should
-	StateQuarantined              // it crashed too often and stays down
-	StateFailed                   // it cannot run here
+	StateDiscovered    Phase = iota // found, nothing is known about it
+	StateNeedsApproval              // it asks for more than the version that serves has; that one goes on
+	StateVerified                   // accepted, not started yet
+	StateStarting                   // an instance is being opened
+	StateReady                      // it takes events
+	StateBackoff                    // it crashed and will be started again
+	StateDraining                   // it was told to finish
+	StateStopped                    // it ended as it should
+	StateQuarantined                // it crashed too often and stays down
+	StateFailed                     // it cannot run here
+	phases                          // how many there are
 )
 
-var phaseNames = [...]string{"verified", "starting", "ready", "restarting", "draining", "stopped", "quarantined", "failed"}
+var phaseNames = [phases]string{"discovered", "needs-approval", "verified", "starting", "ready", "restarting", "draining", "stopped", "quarantined", "failed"}
 
 // String names the phase.
 func (p Phase) String() string {
-	if int(p) < len(phaseNames) {
+	if p < phases {
 		return phaseNames[p]
 	}
 	return fmt.Sprintf("phase %d", uint8(p))
 }
 
+// over reports that no instance follows unless the operator says so.
+func (p Phase) over() bool {
+	return p == StateStopped || p == StateQuarantined || p == StateFailed
+}
+
+// change is what happens to a version of a module.
+type change uint8
+
 const (
-	// quarantineAfter crashes within quarantineWindow keep a module down.
-	quarantineAfter  = 5
-	quarantineWindow = 5 * time.Minute
-	firstBackoff     = 100 * time.Millisecond
-	maxBackoff       = 30 * time.Second
+	verify  change = iota // its package was accepted
+	widen                 // ... but it asks for more than was granted before
+	approve               // the operator agreed
+	begin                 // an instance is being opened
+	come                  // the instance takes events
+	crash                 // the instance died, or would not start
+	giveUp                // ... too often, or soon after it took over from another version
+	fail                  // it cannot run here, however often it is started
+	drain                 // it is told to finish
+	end                   // it has finished, or is not wanted any more
+	enable                // the operator wants it again
+	changes               // how many there are
 )
 
-// lifecycle decides what becomes of a module. It reads no clock and rolls no
-// dice: both are arguments.
-type lifecycle struct {
-	phase    Phase
-	restarts uint64
-	recent   [quarantineAfter]time.Duration // when it crashed, oldest first
-	crashes  int                            // how many of recent are used
-	attempts int                            // crashes since it last ran well for a window
-	upSince  time.Duration
+var changeNames = [changes]string{"verify", "widen", "approve", "begin", "come", "crash", "give up", "fail", "drain", "end", "enable"}
+
+func (c change) String() string { return changeNames[c] }
+
+// after is the whole machine (L1): the phase that follows a change, and false where
+// the change cannot happen.
+func (p Phase) after(c change) (Phase, bool) {
+	switch p {
+	case StateDiscovered:
+		switch c {
+		case verify:
+			return StateVerified, true
+		case widen:
+			return StateNeedsApproval, true
+		case fail:
+			return StateFailed, true
+		}
+	case StateNeedsApproval:
+		switch c {
+		case approve:
+			return StateVerified, true
+		case end:
+			return StateStopped, true
+		}
+	case StateVerified:
+		switch c {
+		case begin:
+			return StateStarting, true
+		case end:
+			return StateStopped, true
+		}
+	case StateStarting:
+		switch c {
+		case come:
+			return StateReady, true
+		case drain:
+			return StateDraining, true
+		case fail:
+			return StateFailed, true
+		}
+		return p.died(c)
+	case StateReady:
+		if c == drain {
+			return StateDraining, true
+		}
+		return p.died(c)
+	case StateBackoff:
+		switch c {
+		case begin:
+			return StateStarting, true
+		case end:
+			return StateStopped, true
+		}
+	case StateDraining: // it is not started again, however it ends
+		switch c {
+		case crash, end:
+			return StateStopped, true
+		}
+	case StateStopped, StateQuarantined, StateFailed:
+		switch {
+		case c == enable:
+			return StateVerified, true
+		case c == end && p != StateStopped:
+			return StateStopped, true
+		}
+	}
+	return p, false
 }
 
-// starting notes that an instance is being opened.
-func (l *lifecycle) starting() {
-	if l.phase == StateBackoff {
-		l.restarts++
+// died is after for an instance that is being opened or takes events.
+func (p Phase) died(c change) (Phase, bool) {
+	switch c {
+	case crash:
+		return StateBackoff, true
+	case giveUp:
+		return StateQuarantined, true
+	case end:
+		return StateStopped, true
 	}
-	l.phase = StateStarting
-}
-
-// up notes that the instance takes events.
-func (l *lifecycle) up(now time.Duration) { l.phase, l.upSince = StateReady, now }
-
-// draining notes that it was told to finish.
-func (l *lifecycle) draining() { l.phase = StateDraining }
-
-// stopped notes a clean end.
-func (l *lifecycle) stopped() { l.phase = StateStopped }
-
-// failed notes that it cannot run here, however often it is started.
-func (l *lifecycle) failed() { l.phase = StateFailed }
-
-// crashed notes a crash, an instance that would not start included. It gives the
-// pause before the next start, or false when there is none: quarantine. dice is
-// any random number.
-func (l *lifecycle) crashed(now time.Duration, dice uint64) (pause time.Duration, again bool) {
-	if l.phase == StateReady && now-l.upSince >= quarantineWindow {
-		l.attempts = 0
-	}
-	if l.crashes == quarantineAfter {
-		copy(l.recent[:], l.recent[1:])
-		l.crashes--
-	}
-	l.recent[l.crashes] = now
-	l.crashes++
-	if l.crashes == quarantineAfter && now-l.recent[0] < quarantineWindow {
-		l.phase = StateQuarantined
-		return 0, false
-	}
-	l.phase = StateBackoff
-	l.attempts++
-	return backoff(l.attempts, dice), true
-}
-
-// backoff is the pause after the nth crash: none, then 0.1 s, doubled up to 30 s,
-// give or take a quarter so that modules that fell together do not rise together.
-func backoff(n int, dice uint64) time.Duration {
-	if n <= 1 {
-		return 0
-	}
-	d := maxBackoff
-	if n-2 < 9 { // 0.1 s << 9 is above 30 s
-		d = min(d, firstBackoff<<(n-2))
-	}
-	return min(maxBackoff, d-d/4+time.Duration(dice%uint64(d/2+1)))
+	return p, false
 }

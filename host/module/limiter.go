@@ -2,7 +2,9 @@ package module
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,9 @@ const linesASecond = 100
 // limiter writes a module's lines to the node's log, and not too many of them.
 // It is safe for concurrent use.
 type limiter struct {
-	log *slog.Logger
-	now func() time.Duration
+	log  *slog.Logger
+	now  func() time.Duration
+	book *logbook
 
 	mu      sync.Mutex
 	lines   window
@@ -55,8 +58,11 @@ func (l *limiter) line(level sdk.LogLevel, text string) {
 	}
 	if skipped > 0 {
 		l.log.Warn("lines of the module were left out", "count", skipped)
+		l.book.add(slog.LevelWarn, fmt.Sprintf("%d lines were left out", skipped))
 	}
-	l.log.Log(context.Background(), slog.Level(level)-4, text[:min(len(text), sdk.MaxLogText)])
+	text = strings.Clone(text[:min(len(text), sdk.MaxLogText)])
+	l.log.Log(context.Background(), slog.Level(level)-4, text)
+	l.book.add(slog.Level(level)-4, text)
 }
 
 // denied writes that an effect was refused.
@@ -66,5 +72,6 @@ func (l *limiter) denied(d *denial) {
 	l.mu.Unlock()
 	if ok {
 		l.log.Warn("effect of the module was refused", "effect", d.kind.String(), "why", d.why, "refused_before", skipped)
+		l.book.add(slog.LevelWarn, fmt.Sprintf("effect %v was refused: %s", d.kind, d.why))
 	}
 }

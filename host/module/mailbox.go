@@ -43,8 +43,9 @@ const (
 
 // entry is a queued event. Its payload is the mailbox's own buffer.
 type entry struct {
-	ev    sdk.Event
+	ev    sdk.Event // of kind 0: withdrawn, see withdraw
 	order uint64
+	prev  uint64 // of a stream that the module has not seen yet: the event before in it, its number plus one
 }
 
 // ring is a growing queue whose entries keep their number.
@@ -102,7 +103,9 @@ type mailbox struct {
 	own        int
 	ownBytes   int
 	dropped    uint64
-	timers     map[sdk.Ref]struct{}
+	dead       int                 // entries of rest that were withdrawn
+	timers     map[sdk.Ref]uint64  // queued Timer, by its number in rest
+	fresh      map[sdk.Ref]uint64  // streams whose StreamOpen is queued: their last event's number plus one
 	updates    map[peerID]uint64   // queued PeerUpdate, by its number in rest
 	overloads  map[sdk.Peer]uint64 // queued Overload, likewise
 	downs      map[peerID]int      // queued PeerDown
@@ -113,7 +116,7 @@ func newMailbox(max int) *mailbox {
 	if max <= 0 {
 		max = DefaultLimits.Mailbox
 	}
-	return &mailbox{max: max, timers: map[sdk.Ref]struct{}{}, updates: map[peerID]uint64{},
+	return &mailbox{max: max, timers: map[sdk.Ref]uint64{}, fresh: map[sdk.Ref]uint64{}, updates: map[peerID]uint64{},
 		overloads: map[sdk.Peer]uint64{}, downs: map[peerID]int{}}
 }
 
@@ -144,8 +147,9 @@ func (b *mailbox) end() {
 
 func (b *mailbox) clear() {
 	b.msgs, b.rest = ring{}, ring{}
-	b.msgBytes, b.restBytes, b.own, b.ownBytes, b.err = 0, 0, 0, 0, nil
+	b.msgBytes, b.restBytes, b.own, b.ownBytes, b.dead, b.err = 0, 0, 0, 0, 0, nil
 	clear(b.timers)
+	clear(b.fresh)
 	clear(b.updates)
 	clear(b.overloads)
 	clear(b.downs)
@@ -196,7 +200,10 @@ func (b *mailbox) add(ev *sdk.Event) {
 		if _, queued := b.timers[ev.Ref]; queued {
 			return
 		}
-		b.timers[ev.Ref] = struct{}{}
+	case sdk.EvStreamReset:
+		if b.unopen(ev.Ref) {
+			return // the module need not hear of it at all
+		}
 	case sdk.EvPeerUpdate:
 		if at, queued := b.updates[peerID{ev.Peer, ev.ID}]; queued {
 			e := b.rest.slot(at)
@@ -223,13 +230,23 @@ func (b *mailbox) add(ev *sdk.Event) {
 		}
 	}
 	b.restBytes += n
-	if b.rest.len() >= maxQueued || b.restBytes > maxQueuedBytes {
-		b.err = fmt.Errorf("%w: %d events of %d bytes are queued", errMailbox, b.rest.len(), b.restBytes)
+	if b.rest.len()-b.dead >= maxQueued || b.restBytes > maxQueuedBytes {
+		b.err = fmt.Errorf("%w: %d events of %d bytes are queued", errMailbox, b.rest.len()-b.dead, b.restBytes)
 		return
 	}
 	at := b.rest.push(b.copyOf(ev))
-	if ev.Kind == sdk.EvPeerUpdate {
+	switch ev.Kind {
+	case sdk.EvPeerUpdate:
 		b.updates[peerID{ev.Peer, ev.ID}] = at
+	case sdk.EvTimer:
+		b.timers[ev.Ref] = at
+	case sdk.EvStreamOpen:
+		b.fresh[ev.Ref] = at + 1
+	case sdk.EvStreamData, sdk.EvStreamCredit:
+		if prev := b.fresh[ev.Ref]; prev > 0 {
+			b.rest.slot(at).prev = prev
+			b.fresh[ev.Ref] = at + 1
+		}
 	}
 }
 
@@ -317,6 +334,11 @@ func (b *mailbox) take(batch []entry) ([]entry, error) {
 		if from.len() == 0 {
 			break
 		}
+		if from.slot(from.first).ev.Kind == 0 {
+			from.pop()
+			b.dead--
+			continue
+		}
 		room -= abi.RecordSize + (len(from.slot(from.first).ev.Payload)+7)&^7
 		if room < 0 {
 			break
@@ -340,6 +362,8 @@ func (b *mailbox) took(ev *sdk.Event) {
 	switch {
 	case ev.Kind == sdk.EvTimer:
 		delete(b.timers, ev.Ref)
+	case ev.Kind == sdk.EvStreamOpen:
+		delete(b.fresh, ev.Ref)
 	case ev.Kind == sdk.EvPeerUpdate:
 		if at, ok := b.updates[key]; ok && at < b.rest.first {
 			delete(b.updates, key)
@@ -360,12 +384,12 @@ func (b *mailbox) took(ev *sdk.Event) {
 func (b *mailbox) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.msgs.len() == 0 && b.rest.len() == 0 && b.err == nil
+	return b.msgs.len() == 0 && b.rest.len() == b.dead && b.err == nil
 }
 
 // depth is how many events wait, and how many messages were dropped so far.
 func (b *mailbox) depth() (waiting int, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.msgs.len() + b.rest.len(), b.dropped
+	return b.msgs.len() + b.rest.len() - b.dead, b.dropped
 }

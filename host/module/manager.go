@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,48 +18,120 @@ const maxDrain = 2 * time.Second
 // Manager runs the modules of a node. Add them, then Start; the other methods are
 // safe for concurrent use after that.
 type Manager struct {
-	cfg    Config
-	mods   []*supervisor
+	cfg   Config
+	files files
+
+	view    atomic.Pointer[view]
+	pending atomic.Bool // an inline module may have something in its mailbox
+	started bool
+	ctx     context.Context // of everything that runs
+	cancel  context.CancelFunc
+	once    sync.Once
+	closing chan struct{}
+
+	ops     sync.Mutex    // held by what changes which versions run, for as long as it takes
+	mu      sync.Mutex    // guards what follows and what units hold; never held around a call of the host
+	slots   []*supervisor // nil: free
+	units   []*unit
+	entropy sync.Mutex // guards reads of cfg.Entropy
+}
+
+// unit is a module: the version that serves, and those that finish.
+type unit struct {
+	name string
+	book *logbook
+	sus  *suspects
+
+	cur     *supervisor
+	wanted  Spec     // the package that cur runs, as it was loaded
+	back    *backup  // what cur took over from, if that may come back
+	refused [32]byte // digest of the version that was rolled back
+	waiting *Spec    // a version that needs approval
+	widens  []string // what it asks for in addition
+	lastErr string   // why the last new version does not serve
+	old     int      // versions that finish
+}
+
+// view is what the packet path sees of the modules. It is never changed, only
+// replaced.
+type view struct {
+	slots  []*supervisor // nil: free
 	inline []*supervisor
 	byID   map[sdk.ID][]string
-
-	pending  atomic.Bool // an inline module may have something in its mailbox
-	started  bool
-	cancel   context.CancelFunc
-	once     sync.Once
-	closing  chan struct{}
-	drainFor time.Duration // written before closing is closed
-
-	entropy sync.Mutex // guards reads of cfg.Entropy
 }
 
 // NewManager makes a manager without modules.
 func NewManager(cfg Config) *Manager {
-	return &Manager{cfg: cfg, byID: map[sdk.ID][]string{}, closing: make(chan struct{})}
+	m := &Manager{cfg: cfg, files: files{cfg.Crash, cfg.Kept}, closing: make(chan struct{})}
+	m.view.Store(&view{})
+	return m
 }
 
 // Add takes a module and gives its slot; slots count from 0.
 func (m *Manager) Add(spec Spec) int {
-	s := newSupervisor(m, len(m.mods), spec)
-	m.mods = append(m.mods, s)
-	if spec.Limits.Inline {
-		m.inline = append(m.inline, s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := m.newUnit(spec.Name)
+	u.wanted = spec
+	err := m.files.keepArtifact(&spec)
+	u.cur = m.newVersion(u, spec)
+	if err != nil { // opening it says the same, and it runs from where it is
+		u.cur.tell(sdk.LogWarn, "its artifact cannot be kept: an upgrade in place could not be rolled back", "error", err)
 	}
-	for _, p := range spec.Subprotocols {
-		if !slices.Contains(m.byID[p.ID], spec.Name) {
-			m.byID[p.ID] = append(m.byID[p.ID], spec.Name)
+	m.publish()
+	return u.cur.slot
+}
+
+func (m *Manager) newUnit(name string) *unit {
+	u := &unit{name: name, book: &logbook{}, sus: &suspects{}}
+	m.units = append(m.units, u)
+	return u
+}
+
+// newVersion makes a verified version in a free slot. The caller holds mu, and
+// publishes.
+func (m *Manager) newVersion(u *unit, spec Spec) *supervisor {
+	slot := slices.Index(m.slots, nil)
+	if slot < 0 {
+		slot = len(m.slots)
+		m.slots = append(m.slots, nil)
+	}
+	s := newSupervisor(m, u, slot, spec)
+	s.cycle.turn(verify)
+	m.slots[slot] = s
+	return s
+}
+
+// publish shows the packet path what changed. The caller holds mu.
+func (m *Manager) publish() {
+	v := &view{slots: slices.Clone(m.slots), byID: map[sdk.ID][]string{}}
+	for _, s := range m.slots {
+		if s != nil && s.spec.Limits.Inline {
+			v.inline = append(v.inline, s)
 		}
 	}
-	return s.slot
+	for _, u := range m.units {
+		if u.cur == nil {
+			continue
+		}
+		for _, p := range u.cur.spec.Subprotocols {
+			if !slices.Contains(v.byID[p.ID], u.name) {
+				v.byID[p.ID] = append(v.byID[p.ID], u.name)
+			}
+		}
+	}
+	m.view.Store(v)
 }
 
 // Start brings the modules to life, each on a goroutine of its own, and returns
 // at once. ctx bounds their opening; Close ends them.
 func (m *Manager) Start(ctx context.Context) {
-	ctx, m.cancel = context.WithCancel(ctx)
+	m.ctx, m.cancel = context.WithCancel(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.started = true
-	for _, s := range m.mods {
-		go s.supervise(ctx)
+	for _, s := range m.slots {
+		go s.supervise(m.ctx, nil)
 	}
 }
 
@@ -68,10 +139,11 @@ func (m *Manager) Start(ctx context.Context) {
 // never blocks, so it may be called under the host's lock. What an inline module
 // got runs at the next RunInline.
 func (m *Manager) Deliver(slot int, ev sdk.Event) {
-	if slot < 0 || slot >= len(m.mods) {
+	v := m.view.Load()
+	if slot < 0 || slot >= len(v.slots) || v.slots[slot] == nil {
 		return
 	}
-	s := m.mods[slot]
+	s := v.slots[slot]
 	s.box.put(ev)
 	if s.spec.Limits.Inline {
 		m.pending.Store(true)
@@ -85,7 +157,7 @@ func (m *Manager) Deliver(slot int, ev sdk.Event) {
 // its lock.
 func (m *Manager) RunInline() {
 	for m.pending.Load() && m.pending.Swap(false) {
-		for _, s := range m.inline {
+		for _, s := range m.view.Load().inline {
 			if !s.box.idle() {
 				s.tryRun()
 			}
@@ -96,26 +168,54 @@ func (m *Manager) RunInline() {
 // Close tells the modules to finish, waits until they have, and ends them. When
 // ctx ends first they are cut off.
 func (m *Manager) Close(ctx context.Context) {
-	m.once.Do(func() {
-		m.drainFor = maxDrain
-		if end, ok := ctx.Deadline(); ok {
-			m.drainFor = max(0, min(m.drainFor, time.Until(end)/2))
-		}
-		close(m.closing)
-		if m.cancel != nil {
-			m.cancel()
-		}
-	})
+	limit := maxDrain
+	if end, ok := ctx.Deadline(); ok {
+		limit = max(0, min(limit, time.Until(end)/2))
+	}
+	all := m.finish(limit)
 	if !m.started {
 		return
 	}
-	for _, s := range m.mods {
+	for _, s := range all {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
 			s.cut()
 		}
 	}
+}
+
+// finish tells all modules once to finish, and gives them.
+func (m *Manager) finish(limit time.Duration) []*supervisor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.DeleteFunc(slices.Clone(m.slots), func(s *supervisor) bool { return s == nil })
+	m.once.Do(func() {
+		close(m.closing)
+		if m.cancel != nil {
+			m.cancel()
+		}
+		for _, s := range all {
+			s.stop(limit)
+		}
+	})
+	return all
+}
+
+// Drain tells the modules to finish within a time, waits until they have or ctx
+// ends, and names those that have not. Close must follow.
+func (m *Manager) Drain(ctx context.Context, within time.Duration) (unfinished []string) {
+	for _, s := range m.finish(within) {
+		select {
+		case <-s.done:
+			if s.late.Load() {
+				unfinished = append(unfinished, s.spec.Name)
+			}
+		case <-ctx.Done():
+			unfinished = append(unfinished, s.spec.Name)
+		}
+	}
+	return unfinished
 }
 
 // cut ends an instance that does not end by itself.
@@ -139,7 +239,7 @@ func (m *Manager) closed() bool {
 }
 
 // holders names the modules that answer to an id.
-func (m *Manager) holders(id sdk.ID) []string { return m.byID[id] }
+func (m *Manager) holders(id sdk.ID) []string { return m.view.Load().byID[id] }
 
 // random fills b. A node whose source of entropy fails must not go on with keys
 // that can be guessed.
@@ -149,39 +249,4 @@ func (m *Manager) random(b []byte) {
 	if _, err := io.ReadFull(m.cfg.Entropy, b); err != nil {
 		panic(fmt.Sprintf("module: the source of entropy failed: %v", err))
 	}
-}
-
-// Info is what a listing says about a module.
-type Info struct {
-	Name, Release, Publisher string
-	Kind                     Kind
-	State                    Phase
-	Methods                  []string
-	Subprotocols             []sdk.Subprotocol
-	Grants                   []string
-	Restarts                 uint64
-	LastError                string            // why it crashed last, or cannot run
-	Events, Effects          uint64            // handed over, and what came of it
-	Denied                   uint64            // effects refused
-	Dropped                  uint64            // messages dropped at a full mailbox
-	Mailbox                  int               // events waiting
-	Counters                 map[string]uint64 // the module's own
-	Usage                    Usage             // all zero when the carrier does not meter
-}
-
-// List describes the modules, by slot.
-func (m *Manager) List() []Info {
-	out := make([]Info, 0, len(m.mods))
-	for _, s := range m.mods {
-		i := Info{Name: s.spec.Name, Release: s.spec.Release, Publisher: s.spec.Publisher, Kind: s.spec.Kind,
-			Methods: s.spec.Methods, Subprotocols: s.spec.Subprotocols, Grants: s.spec.Grants.List(),
-			Events: s.events.Load(), Effects: s.effects.Load(), Denied: s.denied.Load()}
-		i.Mailbox, i.Dropped = s.box.depth()
-		i.Usage = s.budget.usage(m.cfg.Clock())
-		s.mu.Lock()
-		i.State, i.Restarts, i.LastError, i.Counters = s.cycle.phase, s.cycle.restarts, s.lastErr, maps.Clone(s.counters)
-		s.mu.Unlock()
-		out = append(out, i)
-	}
-	return out
 }

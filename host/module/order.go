@@ -104,8 +104,8 @@ func (s *supervisor) awaitCallees(ctx context.Context) {
 	}
 	timer := time.NewTimer(calleeWait)
 	defer timer.Stop()
-	for _, other := range s.m.mods {
-		if !slices.Contains(s.spec.Standing.after, other.spec.Name) {
+	for _, other := range s.m.view.Load().slots {
+		if other == nil || !slices.Contains(s.spec.Standing.after, other.spec.Name) {
 			continue
 		}
 		select {

@@ -15,7 +15,7 @@ func TestAwaitCallees(t *testing.T) {
 		for _, s := range Order([]Spec{{Name: "a", Standing: Standing{Wanted: Grants{Call: []string{"b"}}}}, {Name: "b"}}) {
 			m.Add(s)
 		}
-		callee, caller := m.mods[0], m.mods[1]
+		callee, caller := m.slots[0], m.slots[1]
 		if callee.spec.Name != "b" {
 			t.Fatalf("%s comes first", callee.spec.Name)
 		}

@@ -2,8 +2,6 @@ package module
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -28,6 +26,7 @@ const (
 // run while holding a lock of the host.
 type supervisor struct {
 	m    *Manager
+	u    *unit
 	slot int
 	spec Spec
 	log  *slog.Logger
@@ -38,6 +37,14 @@ type supervisor struct {
 
 	settled  chan struct{} // closed when the first start came to an end
 	settling sync.Once
+	halt     chan struct{} // closed when this version is to finish
+	haltOnce sync.Once
+	ready    chan struct{} // closed when the first instance takes events
+	nowReady sync.Once
+	fell     bool            // the version before comes back; guarded by Manager.mu
+	reason   sdk.StartReason // of its first instance
+	previous string          // the release that one takes over from
+	drainFor time.Duration   // how long it may take; written before halt is closed
 
 	run     sync.Mutex // guards what follows, and calls of inst.Deliver
 	inst    Instance
@@ -55,7 +62,12 @@ type supervisor struct {
 	meter   Meter       // inst, when it knows what it costs
 	later   *time.Timer // pokes when a debt is paid; nil before the first
 
-	budget *budget // has its own lock
+	budget *budget          // has its own lock
+	handed bool             // a batch is being handled, or the instance died of it
+	stash  []entry          // taken and not handed over: a suspect is between, see quarantine
+	alone  bool             // the batch is a suspect and nothing else
+	spoilt map[sdk.Ref]bool // streams that poison came on
+	looked time.Duration    // when memory was asked for
 
 	mu       sync.Mutex // a leaf; guards what follows
 	cycle    lifecycle
@@ -65,14 +77,44 @@ type supervisor struct {
 
 	signs signer
 
-	events, effects, denied atomic.Uint64
+	events, effects, denied, poisoned, memory atomic.Uint64
+	busy                                      atomic.Int64
+	late                                      atomic.Bool // it did not finish in time
 }
 
-func newSupervisor(m *Manager, slot int, spec Spec) *supervisor {
+func newSupervisor(m *Manager, u *unit, slot int, spec Spec) *supervisor {
 	log := m.cfg.Log.With("module", spec.Name)
-	return &supervisor{m: m, slot: slot, spec: spec, log: log, lim: &limiter{log: log, now: m.cfg.Clock},
-		box: newMailbox(spec.Limits.Mailbox), wake: make(chan struct{}, 1), done: make(chan struct{}),
-		settled: make(chan struct{}), counters: map[string]uint64{}, budget: newBudget(spec.Limits)}
+	return &supervisor{m: m, u: u, slot: slot, spec: spec, log: log, reason: sdk.StartFresh, lim: &limiter{log: log, now: m.cfg.Clock, book: u.book},
+		box: newMailbox(spec.Limits.Mailbox), wake: make(chan struct{}, 1), done: make(chan struct{}), halt: make(chan struct{}), ready: make(chan struct{}), settled: make(chan struct{}), counters: map[string]uint64{}, budget: newBudget(spec.Limits)}
+}
+
+// tell is a line of the host about the module: for the node's log, and for the
+// module's own.
+func (s *supervisor) tell(level sdk.LogLevel, text string, more ...any) {
+	s.log.Log(context.Background(), slog.Level(level)-4, text, more...)
+	for i := 0; i+1 < len(more); i += 2 {
+		if more[i+1] != nil && more[i+1] != "" {
+			text += fmt.Sprintf(" %v=%v", more[i], more[i+1])
+		}
+	}
+	s.u.book.add(slog.Level(level)-4, text)
+}
+
+// stop makes this version finish within limit. It does not wait.
+func (s *supervisor) stop(limit time.Duration) {
+	s.haltOnce.Do(func() {
+		s.drainFor = limit
+		close(s.halt)
+	})
+}
+
+func (s *supervisor) stopped() bool {
+	select {
+	case <-s.halt:
+		return true
+	default:
+		return false
+	}
 }
 
 // poke makes the goroutine look. It never blocks.
@@ -81,121 +123,6 @@ func (s *supervisor) poke() {
 	case s.wake <- struct{}{}:
 	default:
 	}
-}
-
-// supervise runs until the manager closes.
-func (s *supervisor) supervise(ctx context.Context) {
-	defer close(s.done)
-	defer s.settle()
-	s.awaitCallees(ctx)
-	reason := sdk.StartFresh
-	for {
-		err := s.live(ctx, reason)
-		if err == nil {
-			s.turnTo((*lifecycle).stopped)
-			return
-		}
-		s.settle()
-		pause, again := s.crashed(err)
-		if !again {
-			s.m.cfg.Host.Gone(s.slot)
-			s.m.RunInline()
-			return
-		}
-		reason = sdk.StartRestart
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.m.closing:
-			timer.Stop()
-			s.turnTo((*lifecycle).stopped)
-			return
-		}
-	}
-}
-
-func (s *supervisor) turnTo(step func(*lifecycle)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	step(&s.cycle)
-}
-
-// crashed decides what follows an instance's death, and tells the operator.
-func (s *supervisor) crashed(err error) (pause time.Duration, again bool) {
-	var dice [8]byte
-	s.m.random(dice[:])
-	s.mu.Lock()
-	s.lastErr = err.Error()
-	if errors.Is(err, errNoCarrier) {
-		s.cycle.failed()
-	} else {
-		pause, again = s.cycle.crashed(s.m.cfg.Clock(), binary.LittleEndian.Uint64(dice[:]))
-	}
-	s.mu.Unlock()
-	switch {
-	case again:
-		s.log.Warn("module crashed", "error", err, "restart_in", pause)
-	case errors.Is(err, errNoCarrier):
-		s.log.Error("module cannot run", "error", err)
-	default:
-		s.log.Error(fmt.Sprintf("module is in quarantine after %d crashes in %v: mend it and restart the node", quarantineAfter, quarantineWindow), "error", err)
-	}
-	return pause, again
-}
-
-// live is the life of one instance. nil means that the manager closes.
-func (s *supervisor) live(ctx context.Context, reason sdk.StartReason) error {
-	s.turnTo((*lifecycle).starting)
-	inst, life, err := s.open(ctx)
-	if s.m.closed() {
-		if inst != nil {
-			inst.Close()
-		}
-		s.box.end()
-		return nil
-	}
-	if err == nil {
-		if err = s.start(inst, life, reason); err == nil {
-			s.settle()
-			err = s.serve(inst)
-		}
-	}
-	s.bury(inst)
-	if s.m.closed() {
-		if err != nil {
-			s.log.Warn("module failed while the node was stopping", "error", err)
-		}
-		return nil
-	}
-	return err
-}
-
-// bury ends an instance: nobody uses it any more, its streams and timers go, and
-// so does what it had not taken.
-func (s *supervisor) bury(inst Instance) {
-	s.run.Lock()
-	wasUp := s.isUp
-	s.inst, s.isUp, s.held, s.fault, s.early = nil, false, false, nil, nil
-	s.gate = gate{}
-	s.forgive()
-	s.run.Unlock()
-	s.setCurrent(nil)
-	if inst != nil {
-		if err := inst.Close(); err != nil {
-			s.log.Warn("module did not close cleanly", "error", err)
-		}
-	}
-	if wasUp && !s.m.closed() {
-		s.m.cfg.Host.Down(s.slot)
-		s.m.RunInline()
-	}
-	s.box.end()
-}
-
-func (s *supervisor) setCurrent(inst Instance) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = inst
 }
 
 // serve runs batches until the instance dies or the manager closes. An instance
@@ -221,15 +148,15 @@ func (s *supervisor) serve(inst Instance) error {
 				err = fmt.Errorf("%w: it ended by itself", ErrGone)
 			}
 			return err
-		case <-s.m.closing:
+		case <-s.halt:
 			return s.drain()
 		}
 	}
 }
 
-// pump runs batches until there are none, or the manager closes.
+// pump runs batches until there are none, or this version is to finish.
 func (s *supervisor) pump() error {
-	for !s.m.closed() {
+	for !s.stopped() {
 		if more, err := s.step(); err != nil || !more {
 			return err
 		}
@@ -246,10 +173,12 @@ func (s *supervisor) step() (more bool, err error) {
 	return res == ran || res != owing && !s.box.idle(), err
 }
 
-// drain asks the module to finish, runs it until it says it has, and stops it.
+// drain asks the module to finish, runs it until it says it has and its streams are
+// closed, and stops it.
 func (s *supervisor) drain() error {
-	s.turnTo((*lifecycle).draining)
-	limit := s.m.drainFor
+	s.turnTo(drain)
+	s.m.cfg.Host.Draining(s.slot)
+	limit := s.drainFor
 	s.box.put(sdk.Event{Kind: sdk.EvDrain, Arg: uint64(limit)})
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -261,13 +190,14 @@ func (s *supervisor) drain() error {
 		s.run.Lock()
 		drained := s.drained
 		s.run.Unlock()
-		if drained {
+		if drained && !more && s.m.cfg.Host.Streams(s.slot) == 0 {
 			break
 		}
 		if more {
 			select {
 			case <-timer.C:
 				late = true
+				s.late.Store(true)
 			default:
 			}
 			continue
@@ -276,6 +206,7 @@ func (s *supervisor) drain() error {
 		case <-s.wake:
 		case <-timer.C:
 			late = true
+			s.late.Store(true)
 		}
 	}
 	s.run.Lock()
@@ -338,16 +269,29 @@ func (s *supervisor) turn(inline bool) (result, error) {
 	if s.owes() {
 		return owing, nil
 	}
-	var err error
-	if s.batch, err = s.box.take(s.batch); err != nil {
-		s.fault = err
-		return blocked, err
+	if len(s.stash) > 0 {
+		s.batch, s.stash = append(s.batch[:0], s.stash...), s.stash[:0]
+	} else {
+		var err error
+		if s.batch, err = s.box.take(s.batch); err != nil {
+			s.fault = err
+			return blocked, err
+		}
 	}
 	if len(s.batch) == 0 {
 		return empty, nil
 	}
+	if s.u.sus.any.Load() {
+		if s.quarantine(); len(s.batch) == 0 {
+			return ran, nil // all of it was poison
+		}
+	}
 	if s.fault = s.hand(inline); s.fault != nil {
 		return blocked, s.fault
+	}
+	if s.alone {
+		s.alone = false
+		s.u.sus.survived(&s.batch[0].ev)
 	}
 	return ran, nil
 }
@@ -359,7 +303,8 @@ func (s *supervisor) hand(inline bool) error {
 	if s.spec.Grants.Wall {
 		wall = time.Now().UnixNano()
 	}
-	s.w.ResetEvents(s.seq, s.m.cfg.Clock(), wall)
+	began := s.m.cfg.Clock()
+	s.w.ResetEvents(s.seq, began, wall)
 	for i := range s.batch {
 		if !s.w.Event(s.batch[i].ev) {
 			return fmt.Errorf("module: %v event does not fit its batch", s.batch[i].ev.Kind)
@@ -367,16 +312,40 @@ func (s *supervisor) hand(inline bool) error {
 	}
 	s.w.Event(sdk.Event{Kind: sdk.EvFlush})
 	s.events.Add(uint64(len(s.batch)))
+	s.handed = true
 	effects, err := s.inst.Deliver(s.w.Bytes())
+	s.account(began)
 	if s.meter != nil {
 		s.budget.spend(s.m.cfg.Clock(), s.meter.Used(), s.batch)
 	}
-	if err != nil || effects == nil {
+	if err != nil {
 		return err
 	}
-	if err := s.gate.check(effects, s.seq); err != nil {
-		return err
+	if effects != nil {
+		if err := s.gate.check(effects, s.seq); err != nil {
+			return err
+		}
+	}
+	s.handed = false
+	if effects == nil {
+		return nil
 	}
 	s.effects.Add(uint64(s.gate.total))
 	return s.carryOut(inline)
+}
+
+// Sizer is implemented by instances that know how much memory they hold, in bytes.
+// It is asked between batches.
+type Sizer interface{ Memory() uint64 }
+
+// account books the batch that began at a time. The caller holds run.
+func (s *supervisor) account(began time.Duration) {
+	now := s.m.cfg.Clock()
+	s.busy.Add(int64(now - began))
+	if now >= s.looked {
+		s.looked = now + time.Second
+		if z, ok := s.inst.(Sizer); ok {
+			s.memory.Store(z.Memory())
+		}
+	}
 }

@@ -24,6 +24,8 @@ type fakeHost struct {
 	sent  []string
 	times []time.Duration
 	began time.Time
+
+	resets []sdk.Ref
 }
 
 func (h *fakeHost) note(s string) {
@@ -32,15 +34,26 @@ func (h *fakeHost) note(s string) {
 	h.log = append(h.log, s)
 	h.times = append(h.times, time.Since(h.began))
 }
-func (h *fakeHost) Up(int)   { h.note("up") }
-func (h *fakeHost) Down(int) { h.note("down") }
-func (h *fakeHost) Gone(int) { h.note("gone") }
+func (h *fakeHost) Up(int)          { h.note("up") }
+func (h *fakeHost) Down(int)        { h.note("down") }
+func (h *fakeHost) Gone(int)        { h.note("gone") }
+func (h *fakeHost) Draining(int)    {}
+func (h *fakeHost) Streams(int) int { return 0 }
+func (h *fakeHost) Swap(_, _ int, move func() []sdk.Ref) {
+	h.note("swap")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	move()
+}
 func (h *fakeHost) Apply(_ int, fs []sdk.Effect) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range fs {
 		if f.Kind == sdk.OpSend {
 			h.sent = append(h.sent, string(f.Payload))
+		}
+		if f.Kind == sdk.OpStreamReset {
+			h.resets = append(h.resets, f.Ref)
 		}
 	}
 }
@@ -164,9 +177,9 @@ func TestSupervisorQuarantine(t *testing.T) {
 			}
 		})
 		m.Start(t.Context())
-		for range 5 {
+		for i := range 5 {
 			time.Sleep(time.Minute / 2)
-			deliver(h, m, sdk.Event{Kind: sdk.EvMessage, Payload: []byte("x")})
+			deliver(h, m, sdk.Event{Kind: sdk.EvMessage, Payload: []byte{byte(i)}})
 		}
 		synctest.Wait()
 		log, _ := h.seen()

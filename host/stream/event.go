@@ -33,7 +33,7 @@ type Event struct {
 	// Buffered: Data lies in a buffer of the Mux, which the next packet may use
 	// again, and not in the packet.
 	Buffered bool
-	Epoch    uint8 // manifest epoch mod 4 of the side that opened the stream
+	Epoch    uint8 // epoch bits of the frame that opened the stream
 	Class    sdk.Class
 	ID       sdk.ID
 	Code     sdk.Code

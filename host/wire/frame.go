@@ -8,7 +8,7 @@ import (
 
 // Bits of a frame's flags (W5.2).
 const (
-	FrameEpochMask  = 3      // the sender's manifest epoch mod 4
+	FrameEpochMask  = 3      // both manifest epochs mod 2 (W5.2)
 	FrameClassShift = 2      // three bits of class
 	FlagStream      = 1 << 5 // stream bytes; else a message
 	FlagFIN         = 1 << 6 // last bytes of the stream
@@ -41,7 +41,7 @@ func (f *Frame) IsPadding() bool { return f.ID == coreID && len(f.Payload) == 0 
 // Class is the sealed copy of the packet's class.
 func (f *Frame) Class() uint8 { return f.Flags >> FrameClassShift & 7 }
 
-// Epoch is the sender's manifest epoch mod 4.
+// Epoch is both manifest epochs mod 2 (W5.2).
 func (f *Frame) Epoch() uint8 { return f.Flags & FrameEpochMask }
 
 // ParseFrame reads the first frame of b; rest is what follows. The padding frame

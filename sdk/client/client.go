@@ -38,6 +38,7 @@ type Client struct {
 	packages v1.PackageServiceClient
 	swarm    v1.SwarmServiceClient
 	http     *http.Client
+	mods     v1.ModuleServiceClient
 }
 
 // New returns a client of the node whose API socket is at path. It does not
@@ -57,7 +58,8 @@ func New(path string) *Client {
 	opts := []connect.ClientOption{connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)}
 	return &Client{path: path, rpc: v1.NewNodeServiceClient(hc, "http://nethost", opts...),
 		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...),
-		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...), http: hc}
+		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...), http: hc,
+		mods: v1.NewModuleServiceClient(hc, "http://nethost", opts...)}
 }
 
 // Target is what to talk to.

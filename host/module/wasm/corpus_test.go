@@ -65,7 +65,10 @@ func (w *town) Down(slot int) {
 		w.downs <- slot
 	}
 }
-func (w *town) Gone(int) {}
+func (w *town) Gone(int)                        {}
+func (w *town) Draining(int)                    {}
+func (w *town) Streams(int) int                 { return 0 }
+func (w *town) Swap(int, int, func() []sdk.Ref) {}
 func (w *town) Apply(slot int, fs []sdk.Effect) {
 	if slot == 0 {
 		w.sent.Add(int64(len(fs)))
