@@ -50,7 +50,7 @@ func TestDocsModules(t *testing.T) {
 	if len(sh) != 2 {
 		t.Fatalf("%d shell blocks, want the project and the node", len(sh))
 	}
-	script := "nethost() { " + bin + " \"$@\"; }\n" + sh[0] + sh[1]
+	script := "export PATH=" + filepath.Dir(bin) + ":$PATH\n" + sh[0] + sh[1]
 	for _, r := range [][2]string{{"/tmp/greeter-node", dir + "/n"}, {"7701", freePorts(t, 1)[0]}} {
 		if !strings.Contains(script, r[0]) {
 			t.Fatalf("the blocks have no %q any more", r[0])
