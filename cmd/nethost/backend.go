@@ -17,6 +17,9 @@ import (
 	v1 "nethost/sdk/client/nethostv1"
 )
 
+// startPatience is how long a call waits for a module that is starting.
+const startPatience = 30 * time.Second
+
 // backend shows a host to the local API.
 type backend struct {
 	*control
@@ -75,11 +78,32 @@ func (b *backend) Open(ctx context.Context, t *v1.Target) (localapi.Stream, erro
 	}
 	target.ID, target.Method, target.Meta = id, method, t.Meta
 	target.Deadline = time.Duration(t.TimeoutS * float64(time.Second))
+	if t.Node == "" {
+		b.awaitStart(ctx, id)
+	}
 	s, err := b.h.Open(ctx, target)
 	if err != nil {
 		return nil, apiError(err)
 	}
 	return apiStream{s}, nil
+}
+
+// awaitStart waits while the module that holds an id is starting: who calls right
+// after the node came up means the module, not the moment.
+func (b *backend) awaitStart(ctx context.Context, id sdk.ID) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for slices.ContainsFunc(b.h.Modules().List(), func(m module.Info) bool {
+		return (m.State == module.StateVerified || m.State == module.StateStarting) && slices.ContainsFunc(m.Subprotocols, func(p sdk.Subprotocol) bool { return p.ID == id })
+	}) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (b *backend) Watch(ctx context.Context, send func(*v1.Event) error) error {
