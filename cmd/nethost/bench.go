@@ -55,6 +55,7 @@ func benches() []bench {
 		{"modules", "fuel, runaway guests, starts of modules", benchModules},
 		{"modules-reload", "hot reload under load, a thousand reloads, restart of a killed plugin", benchModulesReload},
 		{"swarm", "how a mesh heals, and what observing it costs", benchSwarm},
+		{"swarm-live", "relays that are processes die, freeze and lie; verdicts under busy loops", benchSwarmLive},
 		{"swarm-join", "join by invite: command to first answer", benchSwarmJoin},
 		{"channels", "capability queries, tags over hops, checks of tokens", benchChannels}}
 }

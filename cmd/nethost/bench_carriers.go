@@ -238,6 +238,8 @@ func benchPeerCommand() *cobra.Command {
 			return reflectTrains(a[1])
 		case "flood":
 			return flood(a[1])
+		case "loop":
+			busyLoop()
 		}
 		return usageError{fmt.Errorf("no peer of kind %q", a[0])}
 	}}
