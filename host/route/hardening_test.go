@@ -200,3 +200,20 @@ func TestAvoid(t *testing.T) {
 		t.Error("a neighbour that left is avoided")
 	}
 }
+
+// TestAvoidedBeforeSuspect is R4.6: where there is a choice between a neighbour that is
+// avoided and one that answers nobody, the avoided one is used, whatever the metrics.
+func TestAvoidedBeforeSuspect(t *testing.T) {
+	d := newDesk(t, Config{}, 1, 2)
+	d.hear(1, wave(9, 1, 1, 100, 1))
+	d.hear(2, wave(9, 1, 1, 150, 1))
+	d.wantVia(9, 1)
+	d.NeighborSuspect(1, true, d.now)
+	d.wantVia(9, 2)
+	d.Avoid(ridOf(9), 2, true, d.now)
+	d.wantVia(9, 2)
+	d.NeighborSuspect(1, false, d.now)
+	d.wantVia(9, 1)
+	d.NeighborSuspect(1, true, d.now)
+	d.wantVia(9, 2)
+}

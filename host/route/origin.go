@@ -125,13 +125,13 @@ func (o *origin) choose() *entry {
 		if e.total() == Infinity || !o.feasible(e) {
 			continue
 		}
-		if best == nil || o.lastResort(best) && !o.lastResort(e) {
+		if best == nil || o.doubts(e) < o.doubts(best) {
 			best = e
 		}
 	}
 	cur := o.best
 	if best != nil && cur != nil && cur != best && o.feasible(cur) && slices.Contains(o.entries, cur) &&
-		o.lastResort(cur) == o.lastResort(best) && cur.total() < Infinity && !differs(cur.total(), best.total()) {
+		o.doubts(cur) == o.doubts(best) && cur.total() < Infinity && !differs(cur.total(), best.total()) {
 		return cur
 	}
 	return best

@@ -34,9 +34,17 @@ func (t *Table) Avoid(dest wire.RID, n Neighbor, on bool, now time.Duration) {
 	}
 }
 
-// lastResort reports that an offer is taken only when there is no other.
-func (o *origin) lastResort(e *entry) bool {
-	return e.via.suspect || slices.Contains(o.shun, e.via) || o.doubtful(e)
+// doubts grades an offer: 0 is free of doubt, 1 is taken only when there is no such
+// one, 2 only when there is nothing else. An avoided neighbour is at least alive, and
+// may be accused of what another does on the way back; a suspect one answers nobody.
+func (o *origin) doubts(e *entry) int {
+	switch {
+	case e.via.suspect:
+		return 2
+	case slices.Contains(o.shun, e.via) || o.doubtful(e):
+		return 1
+	}
+	return 0
 }
 
 // doubtful reports that an offer is of a neighbour that asks for a newer sequence
