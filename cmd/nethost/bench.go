@@ -90,7 +90,7 @@ not change the exit code.`,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object a line")
 	plugins := cmd.Flags().String("plugins", "", "built packages (default: plugins beside this binary)")
-	soak := cmd.Flags().Duration("for", 10*time.Second, "how long soak takes")
+	soak := cmd.Flags().Duration("for", 10*time.Second, "how long soak takes, and each case of busy loops in swarm-live")
 	nodes := cmd.Flags().Int("nodes", 100, "largest mesh that is simulated by swarm: 10, 100 or 1000 (which takes an hour)")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if a[0] != "all" && !slices.Contains(names, a[0]) {

@@ -42,7 +42,7 @@ func (p *greyProxy) close() {
 }
 
 func (p *greyProxy) drops(b []byte) bool {
-	return p.grey.Load() && len(b) > 0 && b[0] == forwardByte
+	return p.grey.Load() && len(b) > 0 && b[0]&^7 == forwardByte // the low bits are the class
 }
 
 // up carries what clients send.
