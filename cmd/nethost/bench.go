@@ -82,6 +82,7 @@ func benchCommand() *cobra.Command {
 		Short: "measure this build on this machine",
 		Long: `Measures, with the baseline of each ratio in the same run: machines differ and
 are noisy, ratios less so. NAME is one of: ` + strings.Join(names, ", ") + `, all.
+A name stands also for those that begin with it: swarm for swarm-live and swarm-join.
 
 With --json, one object a line. A target that was missed shows as MISSED and does
 not change the exit code.`,
@@ -110,7 +111,7 @@ not change the exit code.`,
 		defer os.RemoveAll(env.dir)
 		env.emit = printer(cmd.OutOrStdout(), *asJSON)
 		for _, b := range benches() {
-			if a[0] == "all" || a[0] == b.name {
+			if a[0] == "all" || a[0] == b.name || strings.HasPrefix(b.name, a[0]+"-") {
 				env.name = b.name
 				if err := b.run(cmd.Context(), env); err != nil {
 					return fmt.Errorf("bench %s: %w", b.name, err)
