@@ -67,6 +67,7 @@ func liveGaps(ctx context.Context, env *benchEnv) error {
 		}
 		name := "live: diamond, " + c.name + ": "
 		env.value(name+fmt.Sprintf("longest gap, median of %d", liveRuns), median(gaps), "ms", c.target)
+		env.value(name+"longest gap, best", slices.Min(gaps), "ms", 0)
 		env.value(name+"longest gap, worst", slices.Max(gaps), "ms", 0)
 		env.value(name+"messages lost, median", median(lost), "messages", 0)
 		env.value(name+"longest gap in the second before, median", median(calm), "ms", 0)
