@@ -63,17 +63,20 @@ func liveStream(ctx context.Context, env *benchEnv, fault liveFault) (r streamRe
 	defer stuck()
 	wrote := make(chan error, 1)
 	go func() { wrote <- r.write(ctx, s) }()
-	missed := errors.New("the stream ended before the fault")
+	done := make(chan error, 1)
 	hit := time.AfterFunc(streamFor/2, func() {
-		var i int
-		if i, missed = d.onPath(); missed == nil {
-			missed = d.hit(i, fault)
+		i, err := d.onPath()
+		if err == nil {
+			err = d.hit(i, fault)
 		}
+		done <- err
 	})
 	failed := r.read(s)
-	hit.Stop()
-	if missed != nil {
-		return r, missed
+	if hit.Stop() {
+		return r, fmt.Errorf("the stream ended before the fault: %v", failed)
+	}
+	if err := <-done; err != nil {
+		return r, err
 	}
 	if err := <-wrote; err != nil || failed != nil {
 		r.errors++
