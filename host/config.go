@@ -60,6 +60,9 @@ type Config struct {
 	// Kept is a directory for copies of the artifacts that run, so that an upgrade
 	// can be rolled back. Default: none are kept.
 	Kept string
+	// Records is a directory for the records of modules that are to be journalled
+	// (module.Spec.Record). Default: none are kept.
+	Records string
 	// Widens says what a version asks for that the one which serves does not have;
 	// it waits for approval then. Default: nothing.
 	Widens func(serving, next module.Spec) []string

@@ -74,6 +74,9 @@ type Spec struct {
 	Grants       Grants
 	Standing     Standing
 
+	// Record journals every batch (RECORD.md); default false.
+	Record bool
+
 	// Seed feeds a guest's random_get, so that a run can be replayed. All zero:
 	// the supervisor draws one, for all instances it starts.
 	Seed [32]byte

@@ -70,6 +70,7 @@ type override struct {
 	CPUMax  string         `toml:"cpu_max"`
 	Mailbox int            `toml:"mailbox"`
 	Inline  *bool          `toml:"inline"`
+	Record  bool           `toml:"record"`
 	Config  map[string]any `toml:"config"`
 }
 
@@ -290,7 +291,7 @@ func (o *Options) override(s *Spec, schema []Field) error {
 	if limits.Inline && s.Kind == Process {
 		return errInlineProcess
 	}
-	s.Limits = limits
+	s.Limits, s.Record = limits, v.Record
 	if s.Kind == "" { // Check has no package at hand
 		return nil
 	}

@@ -73,6 +73,9 @@ type Config struct {
 	// Kept is a directory for copies of the artifacts that run. Default: they run
 	// from where they are, and an upgrade in place cannot be rolled back.
 	Kept string
+	// Records is a directory for the records of modules whose Spec wants one.
+	// Default: none are kept.
+	Records string
 	// Widens says what a version asks for that the one which serves does not
 	// have; it waits for approval then. Default: nothing.
 	Widens func(serving, next Spec) []string

@@ -60,6 +60,7 @@ func (s *supervisor) prime(inst Instance, life uint64, reason sdk.StartReason, p
 	s.setCurrent(inst)
 	s.inst, s.life, s.seq, s.state, s.drained = inst, life, 0, nil, false
 	s.meter, _ = inst.(Meter)
+	s.tape = s.record(inst)
 	grants := s.spec.Grants
 	if grants.State > 0 && s.m.cfg.State != nil {
 		s.state = s.m.cfg.State(s.spec.FullName())

@@ -136,7 +136,8 @@ func (s *supervisor) bury(inst Instance) {
 	wasUp := s.isUp
 	s.inst, s.isUp, s.held, s.fault, s.early = nil, false, false, nil, nil
 	s.stash, s.spoilt, s.handed, s.batch = nil, nil, false, nil
-	s.gate = gate{}
+	s.tape.close()
+	s.gate, s.tape = gate{}, nil
 	s.forgive()
 	s.run.Unlock()
 	s.setCurrent(nil)

@@ -60,6 +60,7 @@ type supervisor struct {
 	early   []sdk.Effect
 	drained bool
 	meter   Meter       // inst, when it knows what it costs
+	tape    *tape       // its record, nil without one
 	later   *time.Timer // pokes when a debt is paid; nil before the first
 
 	budget *budget          // has its own lock
@@ -313,18 +314,18 @@ func (s *supervisor) hand(inline bool) error {
 	s.w.Event(sdk.Event{Kind: sdk.EvFlush})
 	s.events.Add(uint64(len(s.batch)))
 	s.handed = true
+	s.tape.events(s.w.Bytes())
 	effects, err := s.inst.Deliver(s.w.Bytes())
 	s.account(began)
 	if s.meter != nil {
 		s.budget.spend(s.m.cfg.Clock(), s.meter.Used(), s.batch)
 	}
+	if err == nil && effects != nil {
+		err = s.gate.check(effects, s.seq)
+	}
+	s.tape.answer(effects, err)
 	if err != nil {
 		return err
-	}
-	if effects != nil {
-		if err := s.gate.check(effects, s.seq); err != nil {
-			return err
-		}
 	}
 	s.handed = false
 	if effects == nil {
