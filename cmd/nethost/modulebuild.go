@@ -18,7 +18,7 @@ func moduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "module", Short: "write, build, test, sign and admit modules, and change which run", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
-	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand())
+	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand(), moduleReplayCommand())
 	cmd.AddCommand(packageVerbs()...)
 	cmd.AddCommand(moduleControlCommands()...)
 	return cmd

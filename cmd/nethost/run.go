@@ -79,6 +79,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 
 	cfg.SaveIncarnation = func(n uint64) error { return store.SaveIncarnation(c.Data, n) }
 	cfg.Crash, cfg.Kept = filepath.Join(c.Data, "crash"), filepath.Join(c.Data, "modules")
+	cfg.Records = filepath.Join(c.Data, "records")
 	plugins := &catalogue{c: c, log: log}
 	if cfg.Modules, err = plugins.read(); err != nil {
 		return err
