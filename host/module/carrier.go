@@ -74,6 +74,9 @@ type Spec struct {
 	Grants       Grants
 	Standing     Standing
 
+	// Process bounds the process of a module with that carrier; default: nothing
+	// but what bounds the host.
+	Process ProcessLimits
 	// Record journals every batch (RECORD.md); default false.
 	Record bool
 
@@ -95,6 +98,12 @@ type Limits struct {
 	CPUMax  time.Duration // hard budget a batch; default 20 ms
 	Mailbox int           // events queued; default 4096
 	Inline  bool          // run on the reader's goroutine; needs CPUMax <= 1 ms
+}
+
+// ProcessLimits bound a module that is a process. 0 is no limit of its own.
+type ProcessLimits struct {
+	Memory    uint64 // bytes of address space (RLIMIT_AS), for it and for each child
+	OpenFiles uint64 // descriptors (RLIMIT_NOFILE)
 }
 
 // DefaultLimits are what module.toml leaves unsaid.

@@ -71,6 +71,7 @@ type override struct {
 	Mailbox int            `toml:"mailbox"`
 	Inline  *bool          `toml:"inline"`
 	Record  bool           `toml:"record"`
+	Limits  overrideLimits `toml:"limits"`
 	Config  map[string]any `toml:"config"`
 }
 
@@ -292,10 +293,13 @@ func (o *Options) override(s *Spec, schema []Field) error {
 		return errInlineProcess
 	}
 	s.Limits, s.Record = limits, v.Record
+	var err error
+	if s.Process, err = v.Limits.process(s.Kind); err != nil {
+		return err
+	}
 	if s.Kind == "" { // Check has no package at hand
 		return nil
 	}
-	var err error
 	if o.bareSchema {
 		return nil
 	}

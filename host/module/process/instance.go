@@ -41,6 +41,8 @@ type instance struct {
 
 	closing sync.Once
 	closed  atomic.Bool
+	stuck   error // of Close
+	pid     string
 	wg      sync.WaitGroup
 }
 
@@ -60,6 +62,7 @@ func newInstance(s module.Spec, o Options, dir *privateDir) *instance {
 func (in *instance) connect(conn *net.UnixConn) {
 	in.conn = conn
 	in.out = frame.NewWriter(conn)
+	in.pid = in.run.ID()
 	// It runs on a timer's goroutine and only ends things, which receive sees.
 	in.watchdog = time.AfterFunc(time.Hour, func() {
 		in.hung.Store(true)
@@ -188,28 +191,46 @@ func (in *instance) death() error {
 }
 
 // Close implements module.Instance. The program is told by the end of its data
-// socket; one that does not go in time is killed.
+// socket; one that does not go in time is killed. One that cannot be killed is left
+// behind with what belongs to it, and the error says so.
 func (in *instance) Close() error {
 	in.closing.Do(func() {
 		in.closed.Store(true)
-		if in.conn != nil {
-			in.watchdog.Stop()
-			in.conn.Close()
-			in.run.stop(in.opts.StopTimeout)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			in.finish()
+		}()
+		limit := time.NewTimer(in.opts.StopTimeout + in.opts.KillTimeout)
+		defer limit.Stop()
+		select {
+		case <-done:
+		case <-limit.C:
+			in.stuck = fmt.Errorf("%s (process %s) was killed and is still there after %v: the system holds it, most often for a disk that does not answer",
+				in.spec.Name, in.pid, in.opts.KillTimeout)
 		}
-		if in.client != nil {
-			in.run.kill()
-			in.client.Kill() // the program is dead: this frees what go-plugin holds
-			in.run.free()
-		}
-		in.wg.Wait()
-		in.logs.flush()
-		if in.prog != nil {
-			in.prog.Close()
-		}
-		in.dir.remove()
 	})
-	return nil
+	return in.stuck
+}
+
+// finish ends the program and frees what belongs to it, however long that takes.
+func (in *instance) finish() {
+	if in.conn != nil {
+		in.watchdog.Stop()
+		in.conn.Close()
+		in.run.stop(in.opts.StopTimeout)
+	}
+	if in.client != nil {
+		in.run.kill()
+		in.client.Kill() // the program is dead: this frees what go-plugin holds
+		in.run.free()
+	}
+	in.wg.Wait()
+	in.logs.flush()
+	if in.prog != nil {
+		in.prog.Close()
+	}
+	in.dir.remove()
 }
 
 // cleanEnv is what a program may see of the host's environment: what it needs to

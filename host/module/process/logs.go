@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"io"
 	"strings"
 	"sync"
 
@@ -108,34 +107,3 @@ func (w *lineWriter) flush() {
 		w.emit()
 	}
 }
-
-// handshakeReader lets go-plugin see the first line of stdout. The rest, which
-// go-plugin would throw away, goes to the log.
-type handshakeReader struct {
-	r     io.ReadCloser
-	after io.Writer
-	past  bool
-}
-
-// Read implements io.Reader.
-func (h *handshakeReader) Read(b []byte) (int, error) {
-	for {
-		n, err := h.r.Read(b)
-		if h.past {
-			h.after.Write(b[:n])
-			if err != nil {
-				return 0, err
-			}
-			continue
-		}
-		if i := bytes.IndexByte(b[:n], '\n'); i >= 0 {
-			h.past = true
-			h.after.Write(b[i+1 : n])
-			n = i + 1
-		}
-		return n, err
-	}
-}
-
-// Close implements io.Closer.
-func (h *handshakeReader) Close() error { return h.r.Close() }

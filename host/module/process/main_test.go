@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +47,15 @@ func TestMain(m *testing.M) {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "out of luck")
 		os.Exit(3)
+	case "noisy": // as an interpreter or a library that greets does
+		fmt.Printf("Welcome!\n|||\n1|x|unix|y|grpc\n%s\n", strings.Repeat("noise ", 1000))
+		plugin.Serve(testModule{"noisy"})
+	case "newer":
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: plugin.ProtocolVersion + 1, MagicCookieKey: plugin.CookieKey, MagicCookieValue: plugin.CookieValue},
+			VersionedPlugins: map[int]goplugin.PluginSet{plugin.ProtocolVersion + 1: {plugin.Dispense: &mute{}}},
+			GRPCServer:       goplugin.DefaultGRPCServer,
+		})
 	case "garbage":
 		fmt.Println("hello, world")
 		<-time.After(time.Hour) // a bare select would be called a deadlock
@@ -85,6 +95,26 @@ func (testModule) Handle(env *sdk.Env, ev *sdk.Event) {
 		fmt.Fprintln(os.Stderr, "to stderr: "+rest)
 	case "env":
 		answer(strings.Join(os.Environ(), "\n"))
+	case "allocate":
+		n, _ := strconv.Atoi(rest)
+		b := make([]byte, n)
+		for i := 0; i < n; i += 4096 {
+			b[i] = 1
+		}
+		answer(fmt.Sprint(len(b)))
+	case "files":
+		var open []*os.File
+		for {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				answer(fmt.Sprint(len(open), " ", err))
+				for _, f := range open {
+					f.Close()
+				}
+				return
+			}
+			open = append(open, f)
+		}
 	case "pid":
 		answer(fmt.Sprint(os.Getpid()))
 	case "cwd":

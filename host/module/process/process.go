@@ -29,6 +29,9 @@ type Options struct {
 	// StopTimeout is how long a program may take to exit once its data socket
 	// ended, before it is killed; default 1 s.
 	StopTimeout time.Duration
+	// KillTimeout is how long a killed program may take to vanish: one that waits
+	// for a broken disk cannot be killed. Close fails then; default 5 s.
+	KillTimeout time.Duration
 	// HangTimeout is how long a program may take to answer one batch, in real
 	// time, before it is killed; default 10 s. A process is scheduled by the
 	// system, so the budget of a batch (Limits.CPUMax) would kill healthy ones
@@ -52,6 +55,9 @@ func New(o Options) *Carrier {
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = time.Second
 	}
+	if o.KillTimeout <= 0 {
+		o.KillTimeout = 5 * time.Second
+	}
 	if o.HangTimeout <= 0 {
 		o.HangTimeout = 10 * time.Second
 	}
@@ -69,6 +75,9 @@ func (c *Carrier) Open(ctx context.Context, s module.Spec) (module.Instance, err
 }
 
 func (c *Carrier) open(ctx context.Context, s module.Spec) (_ *instance, err error) {
+	if err := checkLimits(s.Process); err != nil {
+		return nil, err
+	}
 	dir, err := newPrivateDir(c.opts.Dir)
 	if err != nil {
 		return nil, err
@@ -117,6 +126,7 @@ func (in *instance) launch(socket string) {
 	env := append(cleanEnv(), plugin.EnvDataSocket+"="+socket, plugin.EnvModuleDir+"="+in.spec.Dir,
 		goplugin.EnvUnixSocketDir+"="+in.dir.path, "TMPDIR="+in.dir.work)
 	in.run = newRunner(in.prog, in.spec.Artifact, in.dir.work, in.logs.stdout)
+	in.run.limits = in.spec.Process
 	in.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake(),
 		VersionedPlugins: map[int]goplugin.PluginSet{plugin.ProtocolVersion: {plugin.Dispense: &control{}}},
@@ -138,6 +148,9 @@ func (in *instance) launch(socket string) {
 func (in *instance) handshake(ctx context.Context) error {
 	rpc, err := in.client.Client()
 	if err != nil {
+		if why := in.run.fault(); why != nil {
+			return why
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s was stopped before it was ready: %w", in.spec.Artifact, context.Cause(ctx))
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goplugrunner "github.com/hashicorp/go-plugin/runner"
+
+	"nethost/host/module"
 )
 
 // runner is go-plugin's view of the program's process. Unlike go-plugin's own it
@@ -25,15 +27,17 @@ type runner struct {
 	stdin  *os.File // held open: its end tells the program that we are gone
 	stdout *os.File
 	stderr *os.File
-	tee    io.ReadCloser
+	tee    *handshakeReader
+	limits module.ProcessLimits
 
 	started chan error
 	exited  chan struct{} // closed when the program ended, or never began
 	err     error         // of Wait; written before exited is closed
 
-	mu     sync.Mutex
-	pid    int
-	reaped bool // the pid may belong to somebody else now
+	mu        sync.Mutex
+	pid       int
+	unlimited error // why it has no limits, and was killed
+	reaped    bool  // the pid may belong to somebody else now
 }
 
 var _ goplugrunner.Runner = (*runner)(nil)
@@ -57,7 +61,7 @@ func (r *runner) prepare(env []string) error {
 		}
 	}
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, stdout, stderr
-	r.tee = &handshakeReader{r: r.stdout, after: r.after}
+	r.tee = &handshakeReader{r: r.stdout, noise: r.after}
 	return nil
 }
 
@@ -77,6 +81,9 @@ func (r *runner) live() {
 	err := r.cmd.Start()
 	if err == nil {
 		r.pid = r.cmd.Process.Pid
+		if r.unlimited = limit(r.pid, r.limits); r.unlimited != nil {
+			killGroup(r.pid)
+		}
 	}
 	r.mu.Unlock()
 	for _, f := range []any{r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr} {
@@ -195,4 +202,15 @@ func (r *runner) PluginToHost(network, addr string) (string, string, error) {
 // HostToPlugin implements runner.AddrTranslator.
 func (r *runner) HostToPlugin(network, addr string) (string, string, error) {
 	return network, addr, nil
+}
+
+// fault says why a program that started cannot be used, nil when nobody knows.
+func (r *runner) fault() error {
+	r.mu.Lock()
+	err := r.unlimited
+	r.mu.Unlock()
+	if err == nil && r.tee != nil {
+		err = r.tee.mismatch(r.name)
+	}
+	return err
 }
