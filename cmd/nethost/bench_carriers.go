@@ -232,6 +232,9 @@ func benchPeerCommand() *cobra.Command {
 					return nil
 				}
 			}
+		case "unary":
+			process.ServeUnary()
+			return nil
 		case "udp":
 			return echoUDP(a[1])
 		case "reflect":

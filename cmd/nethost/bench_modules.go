@@ -28,7 +28,7 @@ var benchGuest []byte
 
 // benchModules measures the module host. Each part is a file of its own.
 func benchModules(ctx context.Context, env *benchEnv) error {
-	for _, part := range []func(context.Context, *benchEnv) error{benchFuel, benchCGuest, benchRunaway, benchStarts, benchRestart} {
+	for _, part := range []func(context.Context, *benchEnv) error{benchFuel, benchCGuest, benchRunaway, benchStarts, benchRestart, benchProcess} {
 		if err := part(ctx, env); err != nil {
 			return err
 		}
