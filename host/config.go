@@ -66,6 +66,9 @@ type Config struct {
 	// Widens says what a version asks for that the one which serves does not have;
 	// it waits for approval then. Default: nothing.
 	Widens func(serving, next module.Spec) []string
+	// Disabled says that a module must not start before the operator enables it.
+	// Default: none.
+	Disabled func(name string) bool
 	// NoRelay refuses to forward for others. Default false.
 	NoRelay bool
 	// Policy is what the node refuses from the start on; SetPolicy replaces it.

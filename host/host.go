@@ -72,7 +72,7 @@ func New(cfg Config) (*Host, error) {
 	h.k = k
 	h.mods = module.NewManager(module.Config{Host: h, Carriers: cfg.Carriers, State: cfg.State, Clock: h.Now,
 		Self: k.Self(), Log: cfg.Log, Entropy: cfg.Entropy, Sign: cfg.Key.SignRaw, Announced: h.announced,
-		Crash: cfg.Crash, Kept: cfg.Kept, Records: cfg.Records, Widens: cfg.Widens})
+		Crash: cfg.Crash, Kept: cfg.Kept, Records: cfg.Records, Widens: cfg.Widens, Disabled: cfg.Disabled})
 	for _, s := range cfg.Modules {
 		h.mods.Add(s)
 	}

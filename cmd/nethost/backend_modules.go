@@ -51,11 +51,11 @@ func (b *backend) ReloadModules(ctx context.Context, name string) (*v1.ReloadMod
 }
 
 func (b *backend) Enable(ctx context.Context, name string) error {
-	return moduleError(b.h.Modules().Enable(ctx, name))
+	return moduleError(b.plugins.enable(ctx, name))
 }
 
 func (b *backend) Disable(ctx context.Context, name string) error {
-	return moduleError(b.h.Modules().Disable(ctx, name))
+	return moduleError(b.plugins.disable(ctx, name))
 }
 
 func (b *backend) Logs(ctx context.Context, name string, follow bool, send func(*v1.LogLine) error) error {

@@ -31,6 +31,7 @@ type catalogue struct {
 	reloads  sync.Mutex // one at a time
 	mu       sync.Mutex
 	rejected []module.Rejection
+	disabled []string // what stays down, also after a restart; sorted
 }
 
 // read reads the plugin directory and the compiled-in modules. A package that is
@@ -119,7 +120,12 @@ func (l *catalogue) reload(ctx context.Context, force string) ([]module.Reloaded
 		}
 		names = []string{force}
 	}
-	changes := l.h.Modules().Sync(ctx, specs, names, keep)
+	if force != "" {
+		if err := l.setDisabled(force, false); err != nil {
+			return nil, err
+		}
+	}
+	changes := l.h.Modules().Sync(ctx, append(specs, l.waiting()...), names, keep)
 	for _, c := range changes {
 		if c.What != "unchanged" && c.What != "disabled" {
 			l.log.Info("module "+c.What, "module", c.Name, "from", c.From, "to", c.To)

@@ -218,7 +218,7 @@ func approveCommand() *cobra.Command {
 		Use:   "approve NAME",
 		Short: "let an upgrade have what it asks for on top, and pin it",
 		Long: `Pins the package that lies in the plugin directory now, and approves everything it
-asks for. Grants still come from [grants] in the configuration: approving says that
+asks for; a node that runs lets it take over at once. Grants still come from [grants] in the configuration: approving says that
 the package may run and ask for them. "nethost module diff OLD NEW" and
 "nethost module inspect PATH" show what that is.`,
 		Args: args(cobra.ExactArgs(1)),
@@ -230,7 +230,10 @@ the package may run and ask for them. "nethost module diff OLD NEW" and
 		if err != nil {
 			return err
 		}
-		return repin(cmd, c, a[0], true, *asJSON)
+		if err := repin(cmd, c, a[0], true, *asJSON); err != nil {
+			return err
+		}
+		return takeApproved(cmd, c, a[0])
 	}
 	return cmd
 }

@@ -17,7 +17,7 @@ import (
 
 // moduleControlCommands are the verbs of `nethost module` that talk to a node.
 func moduleControlCommands() []*cobra.Command {
-	return []*cobra.Command{moduleReloadCommand(), moduleEnableCommand(), moduleDisableCommand(), moduleLogsCommand(), moduleTopCommand()}
+	return []*cobra.Command{moduleReloadCommand(), moduleEnableCommand(), moduleDisableCommand(), moduleLogsCommand(), moduleTopCommand(), moduleShowCommand()}
 }
 
 // errNotTaken is what reload ends with when a module is not what its package says.
@@ -91,7 +91,7 @@ func moduleEnableCommand() *cobra.Command {
 }
 
 func moduleDisableCommand() *cobra.Command {
-	return moduleVerb("disable", "make a module finish and keep it down until enable or the node's next start",
+	return moduleVerb("disable", "make a module finish and keep it down until enable, also when the node starts again",
 		func(ctx context.Context, c *client.Client, name string) error { return c.Disable(ctx, name) })
 }
 

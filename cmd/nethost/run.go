@@ -81,6 +81,10 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	cfg.Crash, cfg.Kept = filepath.Join(c.Data, "crash"), filepath.Join(c.Data, "modules")
 	cfg.Records = filepath.Join(c.Data, "records")
 	plugins := &catalogue{c: c, log: log}
+	cfg.Widens, cfg.Disabled = plugins.widens, plugins.isDisabled
+	if err := plugins.readDisabled(); err != nil {
+		return err
+	}
 	if cfg.Modules, err = plugins.read(); err != nil {
 		return err
 	}

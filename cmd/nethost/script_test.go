@@ -22,7 +22,7 @@ import (
 
 // TestMain lets scripts run this very binary as the command nethost.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"nethost": main})
+	testscript.Main(suite{m}, map[string]func(){"nethost": main, "echoplugin": runEchoPlugin})
 }
 
 // productDir is where the tests that need the binary as make builds it put it.

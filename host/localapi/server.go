@@ -54,6 +54,7 @@ func Listen(path string, b Backend) (*Server, error) {
 	}
 	mountInvites(mux, b)
 	mountModules(mux, b)
+	mountCare(mux, b)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -60,6 +60,7 @@ type ApprovalError struct {
 	Name  string
 	Delta Delta // against what was approved or granted
 	Drift string
+	Next  Spec // the package that waits
 }
 
 func (e *ApprovalError) Error() string {

@@ -126,6 +126,13 @@ func (b *budget) restarted() {
 	clear(b.peers)
 }
 
+// unmetered reports that no batch was ever metered.
+func (b *budget) unmetered() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.batches == 0
+}
+
 // Usage is what a module used of the processor.
 type Usage struct {
 	CPU     time.Duration // in all

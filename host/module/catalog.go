@@ -114,7 +114,11 @@ func Load(dir string, opts Options) ([]Spec, []Rejection, error) {
 		}
 		if err != nil {
 			st.fresh = st.fresh[:fresh]
-			rejected = append(rejected, rejection(path, err))
+			r := rejection(path, err)
+			if r.Waits != nil {
+				r.Waits.Next = spec
+			}
+			rejected = append(rejected, r)
 			continue
 		}
 		names[spec.Name] = path

@@ -93,32 +93,33 @@ func (f *files) bundle(s *supervisor, cause error, batch []byte) (string, error)
 }
 
 // prune removes the oldest entries of a folder that begin with prefix, down to max.
-func prune(dir, prefix string, max int) error {
-	all, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	type aged struct {
-		name string
-		at   time.Time
-	}
-	var found []aged
-	for _, e := range all {
-		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), prefix) {
-			found = append(found, aged{e.Name(), info.ModTime()})
-		}
-	}
-	slices.SortFunc(found, func(a, b aged) int {
-		if c := a.at.Compare(b.at); c != 0 {
-			return c
-		}
-		return strings.Compare(a.name, b.name)
-	})
+func prune(dir, prefix string, max int) (err error) {
+	found := aged(dir, prefix)
 	for len(found) > max {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, found[0].name)))
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, found[0])))
 		found = found[1:]
 	}
 	return err
+}
+
+// aged lists the entries of a folder that begin with prefix, oldest first; none when
+// it cannot be read.
+func aged(dir, prefix string) (names []string) {
+	all, _ := os.ReadDir(dir)
+	at := map[string]time.Time{}
+	for _, e := range all {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), prefix) {
+			at[e.Name()] = info.ModTime()
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if c := at[a].Compare(at[b]); c != 0 {
+			return c
+		}
+		return strings.Compare(a, b)
+	})
+	return names
 }
 
 // keepArtifact copies the artifact of a version to where nobody changes it, and
@@ -176,3 +177,22 @@ func (f *files) forgetArtifacts(name string, needed ...Spec) {
 		}
 	}
 }
+
+// list names what is kept of a module's crashes, oldest first.
+func (f *files) list(module string) (bundles, poison []string) {
+	if f.crash == "" {
+		return nil, nil
+	}
+	top := filepath.Join(f.crash, module)
+	for _, name := range aged(top, "crash-") {
+		bundles = append(bundles, filepath.Join(top, name))
+	}
+	for _, name := range aged(top, "poison-") {
+		poison = append(poison, filepath.Join(top, name))
+	}
+	return bundles, poison
+}
+
+// Kept names the files that are kept of a module's crashes, oldest first: bundles,
+// which are folders, and events that crash it.
+func (m *Manager) Kept(module string) (bundles, poison []string) { return m.files.list(module) }

@@ -79,4 +79,7 @@ type Config struct {
 	// Widens says what a version asks for that the one which serves does not
 	// have; it waits for approval then. Default: nothing.
 	Widens func(serving, next Spec) []string
+	// Disabled says that a module must not start until Enable: the operator said so
+	// in an earlier life of the node. Default: none.
+	Disabled func(name string) bool
 }

@@ -32,7 +32,7 @@ type Info struct {
 	Waiting                  string            // release of a version that needs approval
 	Widens                   []string          // what that one asks for in addition
 	Upgrade                  string            // why the last new version does not serve
-	Usage                    Usage             // all zero when the carrier does not meter
+	Usage                    Usage             // CPU alone when the carrier does not meter batches; 0 when it knows not even that
 }
 
 // List describes the modules, in the order they were added.
@@ -64,6 +64,9 @@ func (u *unit) info() Info {
 	i.Usage = s.budget.usage(s.m.cfg.Clock())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.budget.unmetered() {
+		i.Usage.CPU = time.Duration(s.spent.Load()) + s.burning()
+	}
 	i.State, i.Restarts, i.LastError, i.Counters = s.cycle.phase, s.cycle.restarts, s.lastErr, maps.Clone(s.counters)
 	return i
 }

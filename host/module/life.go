@@ -19,6 +19,10 @@ func (s *supervisor) supervise(ctx context.Context, first *living) {
 	defer close(s.done)
 	defer s.m.ended(s)
 	defer s.settle()
+	if s.off {
+		s.tell(sdk.LogInfo, fmt.Sprintf("module stays down: it was disabled; `nethost module enable %s` starts it", s.spec.Name))
+		return
+	}
 	s.awaitCallees(ctx)
 	reason := s.reason
 	for {
@@ -145,6 +149,7 @@ func (s *supervisor) bury(inst Instance) {
 		if err := inst.Close(); err != nil {
 			s.log.Warn("module did not close cleanly", "error", err)
 		}
+		s.burnt(inst)
 	}
 	if wasUp && !s.m.closed() {
 		s.m.cfg.Host.Down(s.slot)

@@ -75,6 +75,9 @@ func (m *Manager) Add(spec Spec) int {
 	u.wanted = spec
 	err := m.files.keepArtifact(&spec)
 	u.cur = m.newVersion(u, spec)
+	if u.cur.off = m.cfg.Disabled != nil && m.cfg.Disabled(spec.Name); u.cur.off {
+		u.cur.cycle.turn(end)
+	}
 	if err != nil { // opening it says the same, and it runs from where it is
 		u.cur.tell(sdk.LogWarn, "its artifact cannot be kept: an upgrade in place could not be rolled back", "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"nethost/sdk"
@@ -60,28 +61,32 @@ func (m *Manager) Sync(ctx context.Context, specs []Spec, force []string, keep [
 		}
 	}
 	for _, spec := range specs {
-		out = append(out, m.sync(ctx, spec, slices.Contains(force, spec.Name)))
+		out = append(out, m.sync(ctx, spec, slices.Contains(force, spec.Name), false))
 	}
 	return out
 }
 
-// sync is Sync for one module. The caller holds ops.
-func (m *Manager) sync(ctx context.Context, spec Spec, force bool) Reloaded {
+// sync is Sync for one module; approved says that the operator has agreed to what it
+// asks for. The caller holds ops.
+func (m *Manager) sync(ctx context.Context, spec Spec, force, approved bool) Reloaded {
 	u := m.unitOf(spec.Name)
 	if u == nil {
 		if err := m.conflict(spec); err != nil {
 			return Reloaded{Name: spec.Name, What: "failed", To: spec.Release, Err: err}
 		}
-		m.add(ctx, spec)
+		if m.add(ctx, spec); m.unitOf(spec.Name).cur.phase() == StateStopped {
+			return Reloaded{Name: spec.Name, What: "disabled", To: spec.Release}
+		}
 		return Reloaded{Name: spec.Name, What: "added", To: spec.Release}
 	}
 	c := Reloaded{Name: spec.Name, What: "unchanged", From: u.cur.spec.Release, To: spec.Release}
 	m.mu.Lock()
-	wanted := u.wanted
-	if u.waiting != nil {
-		wanted = *u.waiting
+	same := samePackage(u.wanted, spec)
+	if same { // it may be pinned now, or trusted under another label
+		u.wanted.Standing = spec.Standing
+		u.waiting, u.widens = nil, nil
 	}
-	same := reflect.DeepEqual(wanted, spec)
+	waits := u.waiting != nil && samePackage(*u.waiting, spec)
 	bad := u.refused != [32]byte{} && u.refused == spec.Digest
 	m.mu.Unlock()
 	switch {
@@ -95,13 +100,16 @@ func (m *Manager) sync(ctx context.Context, spec Spec, force bool) Reloaded {
 		c.What, c.Err = "failed", err
 		return c
 	}
-	if m.cfg.Widens != nil {
+	if m.cfg.Widens != nil && !approved {
 		if more := m.cfg.Widens(u.wanted, spec); len(more) > 0 {
 			m.mu.Lock()
 			u.waiting, u.widens = &spec, more
 			m.mu.Unlock()
-			u.cur.tell(sdk.LogWarn, fmt.Sprintf("version %s needs approval: it asks for more than version %s has", spec.Release, u.cur.spec.Release), "more", fmt.Sprint(more))
 			c.What = "needs-approval"
+			if waits && !force {
+				return c // it was told
+			}
+			u.cur.tell(sdk.LogWarn, fmt.Sprintf("version %s needs approval: it asks for more than version %s has", spec.Release, u.cur.spec.Release), "more", strings.Join(more, ", "))
 			return c
 		}
 	}
@@ -110,6 +118,13 @@ func (m *Manager) sync(ctx context.Context, spec Spec, force bool) Reloaded {
 		c.What = "failed"
 	}
 	return c
+}
+
+// samePackage reports whether two loads are of one package under one configuration,
+// whatever a listing says of them.
+func samePackage(a, b Spec) bool {
+	a.Standing, b.Standing = Standing{}, Standing{}
+	return reflect.DeepEqual(a, b)
 }
 
 // conflict refuses a version whose ids another module holds.
@@ -126,22 +141,20 @@ func (m *Manager) conflict(spec Spec) error {
 	return nil
 }
 
-// Approve lets a version take over that waits for approval.
-func (m *Manager) Approve(ctx context.Context, name string) error {
+// Approve takes a version that the operator has agreed to, whatever it asks for: it
+// takes over from what serves, or starts where nothing does.
+func (m *Manager) Approve(ctx context.Context, spec Spec) Reloaded {
 	m.ops.Lock()
 	defer m.ops.Unlock()
-	u := m.unitOf(name)
-	if u == nil {
-		return m.unknown(name)
+	u := m.unitOf(spec.Name)
+	if u != nil {
+		m.mu.Lock()
+		if u.waiting != nil && u.waiting.Digest == spec.Digest {
+			u.refused = [32]byte{}
+		}
+		m.mu.Unlock()
 	}
-	m.mu.Lock()
-	spec := u.waiting
-	m.mu.Unlock()
-	if spec == nil {
-		return fmt.Errorf("module %s: no version waits for approval", name)
-	}
-	_, err := m.upgrade(ctx, u, *spec)
-	return err
+	return m.sync(ctx, spec, false, true)
 }
 
 // add starts a module that was not there. The caller holds ops.

@@ -219,18 +219,23 @@ func TestApproval(t *testing.T) {
 			return []string{"sign"}
 		})
 		s.sync(t, "2", "needs-approval")
-		s.sync(t, "2", "unchanged")
+		s.sync(t, "2", "needs-approval")
 		if i := s.m.List()[0]; i.Release != "1" || i.State != module.StateReady || i.Waiting != "2" || !slices.Equal(i.Widens, []string{"sign"}) {
 			t.Errorf("%+v", i)
 		}
-		if err := s.m.Approve(t.Context(), "t"); err != nil {
-			t.Error(err)
+		s.sync(t, "1", "unchanged") // the operator put the old one back
+		if i := s.m.List()[0]; i.Waiting != "" || len(i.Widens) != 0 {
+			t.Errorf("%+v", i)
+		}
+		s.sync(t, "2", "needs-approval")
+		if c := s.m.Approve(t.Context(), s.spec("2")); c.What != "upgraded" || c.Err != nil {
+			t.Errorf("%+v", c)
 		}
 		if i := s.m.List()[0]; i.Release != "2" || i.Waiting != "" {
 			t.Errorf("%+v", i)
 		}
-		if err := s.m.Approve(t.Context(), "t"); err == nil {
-			t.Error("nothing waits, and it was approved")
+		if c := s.m.Approve(t.Context(), s.spec("2")); c.What != "unchanged" {
+			t.Errorf("nothing waits: %+v", c)
 		}
 		closeIn(s.m)
 	})
@@ -365,5 +370,37 @@ func TestCrashBundle(t *testing.T) {
 			}
 		}
 		closeIn(s.m)
+	})
+}
+
+// TestDisabledAtStart (L3.8): what was disabled in an earlier life stays down, and
+// comes when it is enabled.
+func TestDisabledAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHost{began: time.Now()}
+		factories := map[string]func() sdk.Module{"1": func() sdk.Module { return mod{func(*sdk.Env, *sdk.Event) {}} }}
+		m := module.NewManager(module.Config{Host: h, Carriers: map[module.Kind]module.Carrier{module.Builtin: byRelease{inproc.New(factories)}},
+			Clock: func() time.Duration { return time.Since(h.began) }, Log: slog.New(slog.DiscardHandler), Entropy: rand.Reader,
+			Disabled: func(name string) bool { return name == "t" }})
+		spec := (&stage{}).spec("1")
+		spec.Grants.State = 0
+		m.Add(spec)
+		m.Start(t.Context())
+		synctest.Wait()
+		if i := m.List()[0]; i.State != module.StateStopped {
+			t.Errorf("%v", i.State)
+		}
+		if c := m.Sync(t.Context(), []module.Spec{spec}, nil, nil); c[0].What != "disabled" {
+			t.Errorf("%+v", c)
+		}
+		other := spec
+		other.Name, other.Subprotocols = "u", nil
+		if c := m.Sync(t.Context(), []module.Spec{spec, other}, nil, nil); c[1].What != "added" {
+			t.Errorf("%+v", c)
+		}
+		if err := m.Enable(t.Context(), "t"); err != nil || m.List()[0].State != module.StateReady {
+			t.Errorf("%v, %+v", err, m.List()[0])
+		}
+		closeIn(m)
 	})
 }

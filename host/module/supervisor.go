@@ -41,6 +41,7 @@ type supervisor struct {
 	haltOnce sync.Once
 	ready    chan struct{} // closed when the first instance takes events
 	nowReady sync.Once
+	off      bool            // it must not start; written before the goroutine begins
 	fell     bool            // the version before comes back; guarded by Manager.mu
 	reason   sdk.StartReason // of its first instance
 	previous string          // the release that one takes over from
@@ -79,8 +80,8 @@ type supervisor struct {
 	signs signer
 
 	events, effects, denied, poisoned, memory atomic.Uint64
-	busy                                      atomic.Int64
-	late                                      atomic.Bool // it did not finish in time
+	busy, spent                               atomic.Int64 // spent: by instances outside this process that have ended
+	late                                      atomic.Bool  // it did not finish in time
 }
 
 func newSupervisor(m *Manager, u *unit, slot int, spec Spec) *supervisor {

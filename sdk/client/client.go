@@ -39,6 +39,7 @@ type Client struct {
 	swarm    v1.SwarmServiceClient
 	http     *http.Client
 	mods     v1.ModuleServiceClient
+	care     v1.CareServiceClient
 }
 
 // New returns a client of the node whose API socket is at path. It does not
@@ -59,7 +60,7 @@ func New(path string) *Client {
 	return &Client{path: path, rpc: v1.NewNodeServiceClient(hc, "http://nethost", opts...),
 		packages: v1.NewPackageServiceClient(hc, "http://nethost", opts...),
 		swarm:    v1.NewSwarmServiceClient(hc, "http://nethost", opts...), http: hc,
-		mods: v1.NewModuleServiceClient(hc, "http://nethost", opts...)}
+		mods: v1.NewModuleServiceClient(hc, "http://nethost", opts...), care: v1.NewCareServiceClient(hc, "http://nethost", opts...)}
 }
 
 // Target is what to talk to.

@@ -54,8 +54,8 @@ type ModuleServiceClient interface {
 	Reload(context.Context, *connect.Request[ReloadModulesRequest]) (*connect.Response[ReloadModulesResponse], error)
 	// Enable starts a module that is in quarantine, failed or was disabled.
 	Enable(context.Context, *connect.Request[EnableRequest]) (*connect.Response[EnableResponse], error)
-	// Disable makes a module finish and keeps it down until Enable or the next
-	// start of the node.
+	// Disable makes a module finish and keeps it down until Enable, also when the
+	// node starts again.
 	Disable(context.Context, *connect.Request[DisableRequest]) (*connect.Response[DisableResponse], error)
 	// Logs gives the last lines of a module and, with follow, those to come.
 	Logs(context.Context, *connect.Request[LogsRequest]) (*connect.ServerStreamForClient[LogLine], error)
@@ -164,8 +164,8 @@ type ModuleServiceHandler interface {
 	Reload(context.Context, *connect.Request[ReloadModulesRequest]) (*connect.Response[ReloadModulesResponse], error)
 	// Enable starts a module that is in quarantine, failed or was disabled.
 	Enable(context.Context, *connect.Request[EnableRequest]) (*connect.Response[EnableResponse], error)
-	// Disable makes a module finish and keeps it down until Enable or the next
-	// start of the node.
+	// Disable makes a module finish and keeps it down until Enable, also when the
+	// node starts again.
 	Disable(context.Context, *connect.Request[DisableRequest]) (*connect.Response[DisableResponse], error)
 	// Logs gives the last lines of a module and, with follow, those to come.
 	Logs(context.Context, *connect.Request[LogsRequest], *connect.ServerStream[LogLine]) error
