@@ -101,7 +101,7 @@ const (
 	openingTimeout  = 10 * time.Second       // ... and that must arrive within this time
 	manifestRetry   = 100 * time.Millisecond // when ours found no room
 	partWithin      = time.Second            // a refused peer gets this long to learn why
-	futureEpoch     = 2 * time.Second        // a frame of another epoch of the peer is late for this long, early afterwards
+	manifestRest    = 500 * time.Millisecond // between a manifest that a peer has and the next but one
 	maxRefused      = 1024                   // refused peers that are remembered for listings
 	maxOpening      = 256                    // streams of a peer whose open has not arrived completely
 	maxWaiting      = 1024                   // opens that wait for a session, for each peer

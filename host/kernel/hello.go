@@ -79,7 +79,7 @@ func (k *Kernel) associate(p *peer) {
 	p.mux = stream.New(stream.Config{Odd: k.odd(p), Buffers: &k.fragments, Memory: &k.memory, Fates: true})
 	p.packetSize = 0
 	p.incomplete = 0
-	k.sendManifest(p)
+	k.firstOffer(p)
 }
 
 // dissociate ends one: streams are reset, modules told, the handle retired.
@@ -97,6 +97,7 @@ func (k *Kernel) dissociate(p *peer, reason sdk.DownReason) {
 	k.trace(TracePeerDown, p.id, netip.AddrPort{}, reason.String())
 	p.manifest, p.manifestIn, p.manifestHeard = nil, 0, false
 	k.timers.set(&p.manifestAgain, never)
+	k.timers.set(&p.offering, never)
 	k.timers.set(&p.parting, never)
 	p.refusal = ""
 	p.mux.Close()

@@ -35,14 +35,11 @@ type Kernel struct {
 	dirty  []*peer
 	spare  []*peer // the other array of dirty
 
-	table *route.Table
-	waves timer // the route table's deadline
-	reg   *registry.Table
-	epoch uint32
-	ours  registry.Manifest
-	// oursPrev is the manifest before ours: frames of peers that have not heard of
-	// ours yet were agreed under it.
-	oursPrev registry.Manifest
+	table    *route.Table
+	waves    timer // the route table's deadline
+	reg      *registry.Table
+	epoch    uint32
+	ours     registry.Manifest
 	leaving  []int                  // slots that another version took over from, newest last
 	refusals map[sdk.NodeID]refusal // peers that a required id keeps away
 	mods     []modSlot

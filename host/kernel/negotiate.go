@@ -12,20 +12,16 @@ import (
 
 const coreID = registry.Core
 
-// setTable takes a new set of modules and negotiates again with every peer.
+// setTable takes a new set of modules, and tells every peer.
 func (k *Kernel) setTable(t *registry.Table) {
 	if k.reg != nil {
 		k.epoch++
 	}
-	k.oursPrev, k.reg, k.ours = k.ours, t, t.Manifest(k.epoch)
+	k.reg, k.ours = t, t.Manifest(k.epoch)
 	k.room(t.Slots())
 	for _, p := range k.byNum {
-		if p == nil || p.cur == nil {
-			continue
-		}
-		k.sendManifest(p)
-		if p.hasAgreed || p.refusal != "" {
-			k.negotiate(p)
+		if p != nil && p.cur != nil {
+			k.declare(p)
 		}
 	}
 }
@@ -33,11 +29,11 @@ func (k *Kernel) setTable(t *registry.Table) {
 // odd reports whether the streams we open to a peer have odd ids.
 func (k *Kernel) odd(p *peer) bool { return k.self.Compare(p.id) < 0 }
 
-// sendManifest opens a stream of id 0x0600, writes our manifest and ends it. It
-// is the first thing on a new session.
+// sendManifest opens a stream of id 0x0600, writes the manifest that is offered and
+// ends it. It is the first thing on a new session.
 func (k *Kernel) sendManifest(p *peer) {
 	sid, ok := p.mux.Open(registry.Negotiation, k.tag(p), sdk.Realtime)
-	if ok && p.mux.Write(sid, registry.AppendManifest(nil, k.ours), true) != muxOK {
+	if ok && p.mux.Write(sid, registry.AppendManifest(nil, p.said), true) != muxOK {
 		p.mux.Reset(sid, sdk.Overloaded, "")
 		ok = false
 	}
@@ -52,7 +48,7 @@ func (k *Kernel) sendManifest(p *peer) {
 func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
 	if ours := (ev.Stream%2 == 1) == k.odd(p); ours {
 		if ev.FIN && ev.Stream == p.manifestOut { // the peer ends its side: it has our manifest
-			p.manifestHeard = true
+			k.heardOurs(p)
 			k.partRefused(p)
 		}
 		return
@@ -83,13 +79,13 @@ func (k *Kernel) manifestData(p *peer, ev *stream.Event) {
 	if p.hasAgreed && m.Epoch <= p.theirs.Epoch {
 		return
 	}
-	p.theirsPrev, p.theirs, p.theirsAt = p.theirs, m, k.now
+	p.theirsPrev, p.theirs = p.theirs, m
 	k.negotiate(p)
 }
 
 // negotiate agrees on ids and versions, and tells modules what changed.
 func (k *Kernel) negotiate(p *peer) {
-	agreed := registry.Negotiate(k.ours, p.theirs)
+	agreed := registry.Negotiate(p.heard, p.theirs)
 	if id, refused := agreed.Refused(); refused {
 		k.refuseRequired(p, id, agreed)
 		return
@@ -189,7 +185,7 @@ func (k *Kernel) moduleUp(slot int) {
 			if o.State != registry.StateAgreed {
 				continue
 			}
-			if owner, ok := k.reg.Lookup(o.ID, o.Version.Major); ok && owner == slot {
+			if owner, ok := k.reg.Lookup(o.ID, o.Version.Major); ok && owner == slot && k.within(o) {
 				k.tell(p, o.ID, o.Version, sdk.EvPeerUp, 0)
 			}
 		}

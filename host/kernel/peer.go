@@ -54,7 +54,6 @@ type peer struct {
 	agreed     registry.Agreed    // sorted outcomes; empty before the manifests met
 	prev       registry.Agreed    // the set before, for frames of the epoch before
 	theirsPrev registry.Manifest  // the one before theirs, if it is known
-	theirsAt   time.Duration      // when theirs came
 	sets       [4]registry.Agreed // what a frame was agreed as, by its epoch bits
 	refusal    string             // why there will be no agreement
 	hasAgreed  bool
@@ -64,7 +63,11 @@ type peer struct {
 	manifestOut   uint64 // the stream of ours
 	manifestHeard bool   // the peer has it
 	manifestAgain timer  // ours did not find room
-	parting       timer  // a refused peer is told goodbye
+	// What the peer was told of ours, and what it has: see manifests.go.
+	said, heard, heardPrev registry.Manifest
+	offerAt                time.Duration // no other one is offered before
+	offering               timer
+	parting                timer // a refused peer is told goodbye
 
 	streams map[uint64]*pipe // by stream id
 	opening map[uint64]*opening
@@ -143,6 +146,7 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 	p.judged = k.judged[id]
 	p.timer.fire = func(now time.Duration) { k.peerTimer(p, now) }
 	p.manifestAgain.fire = func(time.Duration) { k.sendManifest(p) }
+	p.offering.fire = func(time.Duration) { k.declare(p) }
 	p.parting.fire = func(time.Duration) { k.part(p) }
 	p.dropAt.fire = func(time.Duration) { k.flushDropped(p) }
 	k.peers[id], k.byRID[p.rid] = p, p

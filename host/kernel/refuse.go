@@ -78,7 +78,7 @@ func (k *Kernel) whyRefused(p *peer, id sdk.ID) string {
 		}
 		return name + " has" + has, requires
 	}
-	us, weRequire := side(k.self.Short(), k.ours)
+	us, weRequire := side(k.self.Short(), p.heard)
 	them, theyRequire := side(p.id.Short(), p.theirs)
 	if k.self.Compare(p.id) > 0 { // both ends say the same words
 		us, them = them, us

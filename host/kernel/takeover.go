@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"nethost/host/stream"
-	"nethost/host/wire"
 	"nethost/registry"
 	"nethost/sdk"
 )
@@ -152,39 +151,6 @@ func (k *Kernel) Streams(slot int) int {
 		return 0
 	}
 	return len(k.mods[slot].streams)
-}
-
-// tag is the epoch bits of a frame (host/wire W5.2): ours, and the one we know of
-// the peer's. Together they name the agreement the frame was written under.
-func (k *Kernel) tag(p *peer) uint8 { return uint8(k.epoch)&1 | uint8(p.theirs.Epoch)&1<<1 }
-
-// tagOf is the tag of a peer that has one manifest and knows one of ours.
-func tagOf(theirs, ours registry.Manifest) uint8 {
-	return uint8(theirs.Epoch)&1 | uint8(ours.Epoch)&1<<1
-}
-
-// formerSets notes what the frames were agreed as that were written before one side
-// had heard of the other's newest manifest.
-func (k *Kernel) formerSets(p *peer) {
-	p.sets = [4]registry.Agreed{p.agreed, p.agreed, p.agreed, p.agreed}
-	former := func(theirs, ours registry.Manifest) {
-		if theirs.Epoch > 0 && ours.Epoch > 0 && tagOf(theirs, ours) != tagOf(p.theirs, k.ours) {
-			p.sets[tagOf(theirs, ours)] = registry.Negotiate(ours, theirs)
-		}
-	}
-	former(p.theirsPrev, k.oursPrev)
-	former(p.theirsPrev, k.ours)
-	former(p.theirs, k.oursPrev)
-}
-
-// setOf is the agreement that a frame was written under. A frame of a manifest that
-// is still on its way is judged by what we know.
-func (k *Kernel) setOf(p *peer, tag uint8) *registry.Agreed {
-	tag &= wire.FrameEpochMask
-	if (tag^uint8(p.theirs.Epoch))&1 != 0 && k.now-p.theirsAt > futureEpoch {
-		tag ^= 1
-	}
-	return &p.sets[tag]
 }
 
 // beginOpening waits for the open of a peer's stream, not for ever: a peer may have

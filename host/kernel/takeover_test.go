@@ -42,16 +42,19 @@ func TestNewMajorTakesOver(t *testing.T) {
 	seen := l.one(1, 0, sdk.EvStreamOpen).Ref
 	l.cut = func(from, _ int) bool { return from == 1 }
 	l.step(1, Input{Kind: InModuleSwap, Other: 0, Slot: 4, Text: "chat2", Table: with(map[int]sdk.Version{4: two})})
-	if ev := l.one(1, 0, sdk.EvPeerDown); ev.ID != idChat {
-		t.Errorf("%+v", ev)
-	}
 	l.do(0, 0, sdk.Effect{Kind: sdk.OpSend, Peer: l.handle(0, 1), ID: idChat, Payload: []byte("old")})
 	l.run(20 * time.Millisecond)
+	if n := len(l.events[1]); n != 1 {
+		t.Errorf("%d events, and the peer has not heard of anything", n)
+	}
 	if ev := l.one(1, 0, sdk.EvMessage); ev.Version != one || string(ev.Payload) != "old" {
 		t.Errorf("written under the former agreement: %+v", ev)
 	}
 	l.cut = nil
 	l.run(time.Second)
+	if ev := l.one(1, 0, sdk.EvPeerDown); ev.ID != idChat {
+		t.Errorf("%+v", ev)
+	}
 	if ev := l.one(0, 3, sdk.EvPeerUp); ev.Version != two {
 		t.Errorf("the peer hears of %+v", ev)
 	}
@@ -138,7 +141,8 @@ func TestOpeningTimesOut(t *testing.T) {
 
 // TestManifestsConverge: whatever modules come and go on both sides, and whatever is
 // lost on the way, both ends come to agree on what their newest manifests say: a peer
-// cannot be held at an older version by what is withheld (registry R3.3, R3.5).
+// cannot be held at an older version by what is withheld (registry R3.3, R3.5). What
+// was written for one major never reaches a module of another (K4.2, K4.3).
 func TestManifestsConverge(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -152,23 +156,87 @@ func TestManifestsConverge(t *testing.T) {
 			}
 			return slots
 		}
+		for i := range l.k { // in a lab they begin with other slots
+			l.step(i, Input{Kind: InTable, Table: with(map[int]sdk.Version{0: {}, 1: {Major: 1}, 2: {Major: 2}})})
+			for slot := range 3 {
+				l.step(i, Input{Kind: InModuleUp, Slot: slot})
+			}
+		}
+		l.run(2 * time.Second)
+		l.events = make([][]Delivery, 2)
 		lossy := rand.New(rand.NewPCG(seed, 2))
 		l.cut = func(int, int) bool { return lossy.IntN(100) < 20 }
 		for range 15 {
 			i := r.IntN(2)
 			l.step(i, Input{Kind: InTable, Table: with(draw())})
-			l.run(time.Duration(r.IntN(400)) * time.Millisecond)
+			for range r.IntN(40) {
+				l.chatter()
+				l.run(10 * time.Millisecond)
+			}
 		}
 		l.cut = nil
 		l.run(3 * time.Second)
+		heard := 0
+		for i := range l.events {
+			for _, d := range l.events[i] {
+				if d.Event.Kind != sdk.EvMessage {
+					continue
+				}
+				if heard++; d.Event.Version.Major != d.Event.Payload[0] || d.Slot != int(d.Event.Payload[0]) {
+					t.Errorf("seed %d: what major %d wrote came to major %d in slot %d", seed, d.Event.Payload[0], d.Event.Version.Major, d.Slot)
+				}
+			}
+		}
+		if heard < 50 {
+			t.Errorf("seed %d: only %d messages came", seed, heard)
+		}
 		a, b := l.k[0].peers[l.k[1].self], l.k[1].peers[l.k[0].self]
 		if a == nil || b == nil || !a.hasAgreed || !b.hasAgreed {
 			t.Fatalf("seed %d: no agreement", seed)
 		}
 		want := registry.Negotiate(l.k[0].ours, l.k[1].ours)
-		if !reflect.DeepEqual(a.theirs, l.k[1].ours) || !reflect.DeepEqual(b.theirs, l.k[0].ours) ||
+		if !reflect.DeepEqual(a.theirs.Lines, l.k[1].ours.Lines) || !reflect.DeepEqual(b.theirs.Lines, l.k[0].ours.Lines) ||
 			!reflect.DeepEqual(a.agreed, want) || !reflect.DeepEqual(b.agreed, want) {
 			t.Errorf("seed %d: %+v and %+v, want %+v", seed, a.agreed, b.agreed, want)
 		}
+	}
+}
+
+// chatter lets the module of every major on both ends send what only its like can
+// read. Slots and majors are the same numbers.
+func (l *lab) chatter() {
+	for i := range l.k {
+		p := l.k[i].peers[l.k[1-i].self]
+		if p == nil || !p.hasAgreed {
+			continue
+		}
+		for slot := range 3 {
+			l.do(i, slot, sdk.Effect{Kind: sdk.OpSend, Peer: p.handle, ID: idChat, Payload: []byte{byte(slot)}})
+		}
+	}
+}
+
+// TestOneChangeAtATime (K4.2, K4.3): several changes within a round trip reach the peer
+// as one, and a peer with our newest manifest is told nothing.
+func TestOneChangeAtATime(t *testing.T) {
+	l := newLab(t, 2)
+	p, q := l.k[0].peers[l.k[1].self], l.k[1].peers[l.k[0].self]
+	first := q.theirs.Epoch
+	l.cut = func(int, int) bool { return true }
+	for minor := range uint8(6) {
+		l.step(0, Input{Kind: InTable, Table: with(map[int]sdk.Version{0: {Major: 1, Minor: minor}})})
+	}
+	if p.heard.Epoch != first || p.said.Epoch != first+1 {
+		t.Errorf("said %d and heard %d, and it had %d", p.said.Epoch, p.heard.Epoch, first)
+	}
+	l.cut = nil
+	l.run(3 * time.Second)
+	if q.theirs.Epoch != first+2 || q.theirs.Lines[0].Version.Minor != 5 || p.heard.Epoch != first+2 {
+		t.Errorf("it has %+v, and had epoch %d", q.theirs, first)
+	}
+	l.step(0, Input{Kind: InTable, Table: with(map[int]sdk.Version{0: {Major: 1, Minor: 5}})})
+	l.run(time.Second)
+	if q.theirs.Epoch != first+2 {
+		t.Error("nothing changed, and it was told")
 	}
 }
