@@ -20,13 +20,14 @@ import (
 // instance is one running program. Deliver's caller owns seq and reply between
 // calls; the receive goroutine writes reply only while awaiting names a batch.
 type instance struct {
-	spec   module.Spec
-	opts   Options
-	dir    *privateDir
-	logs   *logs
-	prog   *program
-	run    *runner
-	client *goplugin.Client
+	spec     module.Spec
+	opts     Options
+	dir      *privateDir
+	logs     *logs
+	prog     *program
+	giveBack func() // of prog
+	run      *runner
+	client   *goplugin.Client
 
 	conn     *net.UnixConn
 	out      *frame.Writer
@@ -228,7 +229,7 @@ func (in *instance) finish() {
 	in.wg.Wait()
 	in.logs.flush()
 	if in.prog != nil {
-		in.prog.Close()
+		in.giveBack()
 	}
 	in.dir.remove()
 }

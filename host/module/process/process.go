@@ -40,7 +40,10 @@ type Options struct {
 }
 
 // Carrier opens modules as processes.
-type Carrier struct{ opts Options }
+type Carrier struct {
+	opts     Options
+	programs programs
+}
 
 var _ module.Carrier = (*Carrier)(nil)
 
@@ -92,7 +95,7 @@ func (c *Carrier) open(ctx context.Context, s module.Spec) (_ *instance, err err
 			}
 		}
 	}()
-	if in.prog, err = openProgram(s.Artifact, s.Digest, dir.path); err != nil {
+	if in.prog, in.giveBack, err = c.programs.open(s.Artifact, s.Digest, dir.path); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(dir.path, "data")

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// programShared says that several instances can run one copy.
+const programShared = true
+
 // program is a checked program. It is run from a sealed copy in memory: neither a
 // new file put in the original's place between check and start is run, nor what is
 // written into the original meanwhile.

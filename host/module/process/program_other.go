@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 )
 
+// programShared says that several instances can run one copy.
+const programShared = false
+
 // program is a checked program: a private copy, checked after it was made, so
 // that a new file put in the original's place is not run.
 type program struct{ path string }
