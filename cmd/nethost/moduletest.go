@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,7 @@ determinism, crash. One line for each case; ends with 1 when one failed.`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON, one line for each case")
+	cmd.Flags().StringArray("set", nil, "value of a key of the module's [config], as KEY=VALUE; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		s, err := openSubject(cmd, a[0])
 		if err != nil {
@@ -108,7 +111,15 @@ func (s *subject) load(cmd *cobra.Command, dir, tmp string) error {
 	if err != nil {
 		return err
 	}
-	specs, rejected, err := module.Load(filepath.Dir(pkg), module.Options{Unsigned: true, Core: append([]string{m.Name}, coreModules...), Builtin: builtin.All()})
+	given, err := setValues(cmd)
+	if err != nil {
+		return err
+	}
+	overrides := map[string]map[string]any{}
+	if len(given) > 0 {
+		overrides[m.Name] = map[string]any{"config": given}
+	}
+	specs, rejected, err := module.Load(filepath.Dir(pkg), module.Options{Unsigned: true, Overrides: overrides, Core: append([]string{m.Name}, coreModules...), Builtin: builtin.All()})
 	if err != nil {
 		return err
 	}
@@ -134,4 +145,32 @@ func (s *subject) load(cmd *cobra.Command, dir, tmp string) error {
 		return errors.New("the module speaks no subprotocol: there is nothing to test")
 	}
 	return nil
+}
+
+// setValues reads --set, where a command has it. Numbers and truth values are what they
+// look like; everything else is a string.
+func setValues(cmd *cobra.Command) (map[string]any, error) {
+	if cmd.Flags().Lookup("set") == nil {
+		return nil, nil
+	}
+	list, err := cmd.Flags().GetStringArray("set")
+	if err != nil {
+		return nil, err
+	}
+	given := map[string]any{}
+	for _, text := range list {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || key == "" {
+			return nil, usageError{fmt.Errorf("--set %s: want KEY=VALUE", text)}
+		}
+		given[key] = value
+		if n, err := strconv.ParseInt(value, 0, 64); err == nil {
+			given[key] = n
+		} else if f, err := strconv.ParseFloat(value, 64); err == nil {
+			given[key] = f
+		} else if value == "true" || value == "false" {
+			given[key] = value == "true"
+		}
+	}
+	return given, nil
 }

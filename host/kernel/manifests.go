@@ -27,7 +27,7 @@ func (k *Kernel) declare(p *peer) {
 	switch {
 	case p.cur == nil || !p.manifestHeard || slices.Equal(p.said.Lines, k.ours.Lines):
 		return // heardOurs comes back here
-	case k.now < p.offerAt:
+	case k.now < p.offerAt && clash(p.heardPrev.Lines, k.ours.Lines):
 		k.timers.set(&p.offering, p.offerAt)
 		return
 	}
@@ -48,6 +48,19 @@ func (k *Kernel) heardOurs(p *peer) {
 		}
 	}
 	k.declare(p)
+}
+
+// clash reports whether an id that is in both has other lines in one than in the other:
+// a frame of one manifest that is judged by the other could come to another major.
+func clash(a, b []registry.Line) bool {
+	for i := range a {
+		of := func(l registry.Line) bool { return l.ID != a[i].ID }
+		one, two := slices.DeleteFunc(slices.Clone(a), of), slices.DeleteFunc(slices.Clone(b), of)
+		if len(two) > 0 && !slices.Equal(one, two) {
+			return true
+		}
+	}
+	return false
 }
 
 // within reports whether what was agreed lies within what the module that holds the id

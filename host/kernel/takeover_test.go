@@ -240,3 +240,20 @@ func TestOneChangeAtATime(t *testing.T) {
 		t.Error("nothing changed, and it was told")
 	}
 }
+
+// TestComingUp (K4.2): while modules come one after the other, nothing rests.
+func TestComingUp(t *testing.T) {
+	l := newLab(t, 2)
+	q := l.k[1].peers[l.k[0].self]
+	for slot := range 5 {
+		table := registry.NewTable()
+		for s := range slot + 1 {
+			table = table.With(registry.Entry{Line: registry.Line{ID: 0xf000 + sdk.ID(s), Version: sdk.Version{Major: 1}, MinPeer: sdk.Version{Major: 1}}, Slot: s})
+		}
+		l.step(0, Input{Kind: InTable, Table: table})
+		l.run(50 * time.Millisecond)
+		if len(q.theirs.Lines) != slot+1 {
+			t.Fatalf("with %d modules the peer knows %+v", slot+1, q.theirs)
+		}
+	}
+}
