@@ -83,7 +83,7 @@ var floors = []struct {
 }{
 	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/name", 0}, {"sdk/token", 1}, {"sdk/gossip", 1}, {"sdk/sdktest", 3}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
 	{"registry", 1}, {"host/link", 2}, {"host/internal", 2}, {"host/impair/proxy", 1}, {"host/impair", 0},
-	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/pmtu", 1}, {"host/store", 1}, {"host/dirwatch", 1},
+	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/pmtu", 1}, {"host/store", 1}, {"host/dirwatch", 1}, {"host/discovery", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
 	{"host/kernel", 4}, {"host/sim/measure", 8}, {"host/sim", 7}, {"host", 6},
 	{"subprotocols/builtin/", 2}, {"subprotocols/builtin", 3}, {"subprotocols/wasm", 4}, {"plugins", 4}, {"cmd", 9},
@@ -105,6 +105,8 @@ var doors = map[string][]string{
 	"github.com/hashicorp/go-plugin": {"sdk/plugin", "host/module/process"},
 	"github.com/hashicorp/go-hclog":  {"sdk/plugin", "host/module/process"},
 	"google.golang.org/grpc":         {"sdk/plugin", "host/module/process"},
+	"github.com/hashicorp/mdns":      {"host/discovery"},
+	"github.com/miekg/dns":           {"host/discovery"}, // the records that mdns is written in
 	"github.com/knadh/koanf":         {"cmd/nethost"},
 	"lukechampine.com/blake3":        {"host/identity", "host/module", "host/module/process", "host/module/wasm"},
 	"go.etcd.io/bbolt":               {"host/store"},

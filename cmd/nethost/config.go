@@ -43,6 +43,7 @@ type Config struct {
 	GSO            string         // link.gso
 	MaxMTU         int            // link.max_mtu
 	Memory         int            // memory.max, bytes
+	LAN            bool           // discovery.mdns
 	LogLevel       string
 	LogFormat      string
 	Unsigned       bool              // modules.unsigned = "allow"
@@ -70,7 +71,7 @@ func defaults() map[string]any {
 	all := map[string]any{
 		"data": filepath.Join(home, ".nethost"), "listen": "0.0.0.0:7700", "peers": []string{}, "plugins": "",
 		"relay": true, "network_key_file": "", "second_network_key_file": "", "open": false, "socket": "", "liveness.profile": "default", "liveness.dead": "", "link.gso": "auto", "link.max_mtu": 8972, "memory.max": "256MiB",
-		"log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.watch": true, "modules.builtin": []string{},
+		"discovery.mdns": true, "log.level": "info", "log.format": "text", "modules.unsigned": "refuse", "modules.watch": true, "modules.builtin": []string{},
 	}
 	maps.Copy(all, autonomyDefaults())
 	return all
@@ -159,7 +160,7 @@ func (l *layers) decode() *Config {
 	}
 	c := &Config{Data: k.String("data"), Listen: k.String("listen"), Peers: k.Strings("peers"), Plugins: k.String("plugins"),
 		Policy: l.autonomy(boolean), NetworkKeyFile: k.String("network_key_file"), SecondKeyFile: k.String("second_network_key_file"),
-		Open: boolean("open"), Socket: k.String("socket"),
+		Open: boolean("open"), LAN: boolean("discovery.mdns"), Socket: k.String("socket"),
 		LogLevel: oneOf("log.level", "debug", "info", "warn", "error"), LogFormat: oneOf("log.format", "text", "json"), GSO: oneOf("link.gso", "auto", "on", "off"),
 		Unsigned: oneOf("modules.unsigned", "allow", "refuse") == "allow", Watch: boolean("modules.watch"), Builtin: k.Strings("modules.builtin"),
 		Where: l.from, Grants: l.tables("grants"), Overrides: l.tables("module")}

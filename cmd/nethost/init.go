@@ -47,6 +47,9 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 # profile = "default"         # or "fast": a silent neighbour is given up after 50ms instead of 150ms
 # dead = ""                   # another silence than the profile's, such as "300ms"
 
+# [discovery]
+# mdns = true                 # meet nodes of this network on the local network; never on a loopback address
+
 # What others may use of this node. ` + "`nethost peer`, `nethost relay` and `nethost kill-switch`" + `
 # change it while it runs; all of this is taken by ` + "`nethost reload`" + ` too.
 # [autonomy]

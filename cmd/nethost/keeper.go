@@ -37,6 +37,7 @@ type keeper struct {
 	cached []netip.AddrPort // of last time
 	saved  []string         // what remember wrote, for comparison
 	peers  chan []string    // the peers of a configuration that was read again
+	lan    neighborhood     // nodes met on the local network
 }
 
 // namedPeer is a peer whose host is a name.
@@ -59,7 +60,7 @@ func isName(addr string) bool {
 // newKeeper reads names; peers are those of the configuration that are numbers, which
 // the host dials already.
 func newKeeper(c *Config, h *host.Host, log *slog.Logger, peers []host.PeerAddr) *keeper {
-	k := &keeper{h: h, log: log, data: c.Data, peers: make(chan []string, 1), lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
+	k := &keeper{h: h, log: log, data: c.Data, peers: make(chan []string, 1), lan: newNeighborhood(), lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}}
 	for _, p := range peers {
@@ -159,6 +160,9 @@ func (k *keeper) run(ctx context.Context) {
 		case peers := <-k.peers:
 			k.change(peers)
 			continue
+		case addrs := <-k.lan.sightings:
+			k.sighted(addrs, time.Now())
+			continue
 		case <-tick.C:
 		}
 		now := time.Now()
@@ -168,6 +172,7 @@ func (k *keeper) run(ctx context.Context) {
 		if now.Sub(started) >= cacheTried {
 			k.giveUp()
 		}
+		k.lose(now)
 	}
 }
 
@@ -220,9 +225,9 @@ func (k *keeper) giveUp() {
 	k.cached = nil
 }
 
-// wanted reports whether a name stands for addr.
+// wanted reports whether a name stands for addr, or it was met on the local network.
 func (k *keeper) wanted(addr netip.AddrPort) bool {
-	return slices.ContainsFunc(k.named, func(p *namedPeer) bool { return slices.Contains(p.addrs, addr) })
+	return k.lan.dials(addr) || slices.ContainsFunc(k.named, func(p *namedPeer) bool { return slices.Contains(p.addrs, addr) })
 }
 
 // names looks up the names that lead nowhere and whose time has come.

@@ -117,6 +117,9 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	defer api.Close()
 	log.Info("node is up", "node", h.Self(), "listen", udp.LocalAddr(), "modules", len(cfg.Modules), "api", api.Path())
 	defer keeper.start(ctx)()
+	if c.LAN {
+		go meet(ctx, c, keeper, udp.LocalAddr(), log)
+	}
 	if c.Watch && c.Plugins != "" {
 		go plugins.watch(ctx)
 	}
