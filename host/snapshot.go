@@ -40,6 +40,7 @@ type Route struct {
 	route.Route
 	Via  sdk.NodeID
 	Alts []sdk.NodeID
+	Why  string // why it goes that way, as a trace tells it
 }
 
 // Snapshot gives the state of the node now.
@@ -59,7 +60,7 @@ func (h *Host) Snapshot() Snapshot {
 		s.Link.Note = strings.Join(append(nonEmpty(s.Link.Note), lostTrains(s.Link.Mode, s.Peers)...), "; ")
 	}
 	for _, r := range h.k.Routes() {
-		hr := Route{Route: r, Via: h.k.NodeOf(r.Next)}
+		hr := Route{Route: r, Via: h.k.NodeOf(r.Next), Why: h.k.RouteWhy(r.Dest)}
 		for _, a := range r.Alternates {
 			hr.Alts = append(hr.Alts, h.k.NodeOf(a))
 		}

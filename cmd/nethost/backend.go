@@ -140,7 +140,7 @@ func (b *backend) Status() *v1.StatusResponse {
 		UptimeS: s.Uptime.Seconds(), Relay: s.Relay, Peers: uint32(len(s.Peers)), Routes: uint32(len(s.Routes)),
 		Modules: uint32(len(s.Modules)), PacketsIn: s.Counters.PacketsIn, PacketsOut: s.Counters.PacketsOut,
 		Forwarded: s.Counters.Forwarded, ForwardedBytes: s.Counters.ForwardedBytes, Delivered: s.Counters.Delivered,
-		Handshakes: s.Counters.Handshakes, Reroutes: s.Counters.Reroutes, Drops: map[string]uint64{}, OpenNetwork: b.open, Link: linkOf(s.Link)}
+		Handshakes: s.Counters.Handshakes, Reroutes: s.Counters.Reroutes, Drops: map[string]uint64{}, OpenNetwork: b.open, Link: linkOf(s.Link), KillSwitch: s.Killed, Swarm: swarmOf(s.Swarm)}
 	for _, m := range s.Modules {
 		if m.State == module.StateReady {
 			r.ModulesReady++
@@ -176,6 +176,12 @@ func linkOf(s link.Stats) *v1.Link {
 		DatagramsIn: s.DatagramsIn, DatagramsOut: s.DatagramsOut}
 }
 
+func swarmOf(s kernel.Swarm) *v1.Swarm {
+	return &v1.Swarm{Profile: s.Profile, DeadAfterMs: ms(s.DeadAfter), HealthFactor: uint32(s.HealthFactor), LatestTimerMs: ms(s.LatestTimer),
+		Neighbors: uint32(s.Neighbors), Suspects: uint32(s.Suspects), Repairs: uint32(s.Repairs), Twin: s.Twin, Origins: uint32(s.Origins),
+		OriginsFull: s.OriginsFull, OriginsForgot: s.OriginsForgot}
+}
+
 func (b *backend) Peers() *v1.PeersResponse {
 	s := b.h.Snapshot()
 	r := &v1.PeersResponse{Link: linkOf(s.Link)}
@@ -198,7 +204,7 @@ func (b *backend) Routes() *v1.RoutesResponse {
 	r := &v1.RoutesResponse{}
 	for _, x := range b.h.Snapshot().Routes {
 		m := &v1.Route{Node: x.Dest.String(), Via: x.Via.String(), MetricUs: x.Metric, Hops: uint32(x.Hops), Mtu: uint32(x.MTU),
-			Incarnation: x.Incarnation, Sequence: x.Seq, AgeS: x.Age.Seconds()}
+			Incarnation: x.Incarnation, Sequence: x.Seq, AgeS: x.Age.Seconds(), Why: x.Why}
 		for _, a := range x.Alts {
 			m.Alternates = append(m.Alternates, a.String())
 		}

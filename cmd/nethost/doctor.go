@@ -36,6 +36,9 @@ const (
 	findOverflow      = "receive-overflow"
 	findLink          = "link"
 	findUnsupported   = "unsupported"
+	findTwin          = "twin"
+	findGrey          = "grey-relay"
+	findBarred        = "peer-barred"
 )
 
 // examination collects findings.
@@ -95,6 +98,10 @@ func (c *control) Doctor(ctx context.Context, m *v1.DoctorRequest) (*v1.DoctorRe
 func (x *examination) node() {
 	if x.s.Killed {
 		x.find(findKilled, sdk.NodeID{}, netip.AddrPort{}, "`nethost kill-switch off`", "the kill-switch is on: this node relays and serves nothing")
+	}
+	if x.s.Swarm.Twin {
+		x.find(findTwin, x.s.Node, netip.AddrPort{}, "stop one of the two, give it an identity of its own (`nethost init` in another directory), and restart the one that stays",
+			"another node runs under this node's key: its data directory was copied, and traffic for this node goes now here, now there")
 	}
 	if x.s.Link.Note != "" {
 		x.find(findLink, sdk.NodeID{}, netip.AddrPort{}, "a newer kernel or another network card; the node works without, at lower rates",
@@ -161,6 +168,14 @@ func (x *examination) peers() {
 		}
 		if p.Via.IsZero() {
 			x.find(findNoRoute, p.Node, netip.AddrPort{}, "look whether a relay went away (`nethost routes`)", "there is a session with %s and no way to it", p.Node.Short())
+		}
+		for _, g := range p.Grey {
+			x.find(findGrey, p.Node, netip.AddrPort{}, "look at that relay: its rules, its load and its links; it is avoided for this destination meanwhile",
+				"%s answers, and does not deliver what is for %s: found %v ago, avoided for %v more", g.Hop.Short(), p.Node.Short(), g.Since.Round(time.Second), g.Until.Round(time.Second))
+		}
+		if p.Barred {
+			x.find(findBarred, p.Node, p.Addr, "find out what it did (`nethost peers`: WHY); its demerits fade by themselves", "what %s begins is refused: %.1f demerits, for %s",
+				p.Node.Short(), p.Demerits, p.LastDemerit)
 		}
 		for _, o := range p.Outcomes {
 			if o.State == registry.StateMismatch {

@@ -116,13 +116,9 @@ func size(n uint64) string {
 }
 
 func statusCommand() *cobra.Command {
-	killed := false
 	var modules *v1.ModulesResponse // as they were just before
 	return listing{use: "status", short: "who this node is and how it is", wait: "the node answers",
 		ask: func(ctx context.Context, c *client.Client) (proto.Message, error) {
-			if r, err := c.Rules(ctx); err == nil {
-				killed = r.KillSwitch
-			}
 			var err error
 			if modules, err = c.Modules(ctx); err != nil {
 				return nil, err
@@ -130,10 +126,13 @@ func statusCommand() *cobra.Command {
 			return c.Status(ctx)
 		},
 		show: func(w io.Writer, m proto.Message) {
-			if killed {
+			s := m.(*v1.StatusResponse)
+			if s.GetSwarm().GetTwin() {
+				fmt.Fprintln(w, twinText)
+			}
+			if s.KillSwitch {
 				fmt.Fprintln(w, "KILL-SWITCH ON: this node relays and serves nothing; `nethost kill-switch off` ends that")
 			}
-			s := m.(*v1.StatusResponse)
 			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 			row := func(k string, v any) { fmt.Fprintf(tw, "%s\t%v\n", k, v) }
 			row("node", s.Node)
@@ -144,6 +143,9 @@ func statusCommand() *cobra.Command {
 			row("relay", map[bool]string{true: "yes", false: "no"}[s.Relay])
 			if s.OpenNetwork {
 				row("network", "OPEN: the network key is published, anybody may join")
+			}
+			if x := s.Swarm; x != nil {
+				row("liveness", livenessText(x))
 			}
 			row("peers", s.Peers)
 			row("routes", s.Routes)
@@ -174,6 +176,21 @@ func statusCommand() *cobra.Command {
 			}
 			tw.Flush()
 		}}.command()
+}
+
+// twinText is loud, because traffic goes now here, now there.
+const twinText = "TWO NODES WITH ONE IDENTITY: another node runs under this node's key; stop one of them, and give it an identity of its own (nethost init)"
+
+// livenessText says how soon a neighbour is given up.
+func livenessText(x *v1.Swarm) string {
+	s := fmt.Sprintf("%s: dead after %.0fms", x.Profile, x.DeadAfterMs)
+	if x.HealthFactor > 1 {
+		s += fmt.Sprintf(", times %d because this node is not well itself", x.HealthFactor)
+	}
+	if x.Suspects > 0 {
+		s += fmt.Sprintf("; %d of %d neighbours suspect", x.Suspects, x.Neighbors)
+	}
+	return s
 }
 
 // linkText says how datagrams pass the system, and how many at a time.
@@ -207,9 +224,9 @@ func routesCommand() *cobra.Command {
 					alts = append(alts, short(a))
 				}
 				rows = append(rows, []string{short(r.Node), short(r.Via), fmt.Sprint(r.Hops), fmt.Sprintf("%dus", r.MetricUs),
-					fmt.Sprint(r.Mtu), strings.Join(alts, ","), seconds(r.AgeS)})
+					fmt.Sprint(r.Mtu), strings.Join(alts, ","), seconds(r.AgeS), r.Why})
 			}
-			table(w, "NODE VIA HOPS METRIC MTU ALTERNATES AGE", rows)
+			table(w, "NODE VIA HOPS METRIC MTU ALTERNATES AGE WHY", rows)
 		}}.command()
 }
 

@@ -55,6 +55,16 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { os.RemoveAll(short) })
 			env.Setenv("HOME", short)
 			env.Setenv("D", short)
+			// Nodes of a test meet nobody but those it names.
+			env.Setenv("NETHOST_DISCOVERY__MDNS", "false")
+			// Ports that nobody has now; outside the range that the system gives away.
+			for i := 1; i <= scriptPorts; i++ {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(fmt.Sprintf("P%d", i), port)
+			}
 			// The race detector would wait a second before each end.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
@@ -71,6 +81,24 @@ func TestScripts(t *testing.T) {
 			"unhex":  cmdUnhex,
 		},
 	})
+}
+
+// scriptPorts are the variables $P1, $P2, ... of a script: UDP ports for nodes that must
+// be found at the same place again after a restart.
+const scriptPorts = 4
+
+// freePort gives a port of loopback that nobody has now. Ports of the range that
+// connections are given by the system would be taken soon by another test.
+func freePort() (string, error) {
+	var err error
+	for range 100 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		var c net.PacketConn
+		if c, err = net.ListenPacket("udp", "127.0.0.1:"+port); err == nil {
+			return port, c.Close()
+		}
+	}
+	return "", err
 }
 
 // cmdCode runs nethost and wants an exit code: code 2 run --bad. Standard output
@@ -126,12 +154,18 @@ func cmdRandom(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdAwait waits until a file, which something in the background writes, matches:
-// await REGEXP FILE.
+// await REGEXP FILE [20s].
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	within := 20 * time.Second
+	if len(args) > 2 {
+		var err error
+		within, err = time.ParseDuration(args[2])
+		ts.Check(err)
+	}
+	deadline := time.After(within)
 	for {
 		b, err := os.ReadFile(ts.MkAbs(args[1]))
 		if err == nil && want.Match(b) {

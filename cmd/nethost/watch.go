@@ -14,8 +14,8 @@ import (
 func watchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "watch", Short: "what happens on this node, as it happens", Args: args(cobra.NoArgs),
 		Long: `Prints events as they happen: peer-up, peer-down, suspect, alive, dead, route,
-session, handshake, negotiated, refused, denied, unsupported, mtu, module, policy and
-keys. A reader that is too slow misses some rather than slow the node.`}
+session, handshake, negotiated, refused, denied, unsupported, mtu, grey, barred,
+repaired, twin, module, policy and keys. A reader that is too slow misses some rather than slow the node.`}
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object a line")
 	kinds := cmd.Flags().StringSlice("kind", nil, "only events of these kinds, such as suspect,dead,denied,module,route")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -3,6 +3,8 @@ package kernel
 import (
 	"time"
 
+	"nethost/host/route"
+	"nethost/host/wire"
 	"nethost/sdk"
 )
 
@@ -37,6 +39,15 @@ func (k *Kernel) Swarm(now time.Duration) Swarm {
 
 // RouteChanges counts the changes of next hops so far.
 func (k *Kernel) RouteChanges() uint64 { return k.table.Version() }
+
+// RouteWhy says in words why packets for a node go the way they do; "" without a way.
+func (k *Kernel) RouteWhy(id sdk.NodeID) string {
+	a := k.nextOf(id)
+	if a.Verdict != wire.TraceNext {
+		return ""
+	}
+	return route.WhyText(a.Why)
+}
 
 // GreyStatus is a first hop that did not deliver what it was given for a peer.
 type GreyStatus struct {

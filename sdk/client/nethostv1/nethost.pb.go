@@ -83,6 +83,8 @@ type StatusResponse struct {
 	Dials          []*Dial                `protobuf:"bytes,19,rep,name=dials,proto3" json:"dials,omitempty"`
 	OpenNetwork    bool                   `protobuf:"varint,20,opt,name=open_network,json=openNetwork,proto3" json:"open_network,omitempty"` // the published network key is in use
 	Link           *Link                  `protobuf:"bytes,21,opt,name=link,proto3" json:"link,omitempty"`
+	KillSwitch     bool                   `protobuf:"varint,22,opt,name=kill_switch,json=killSwitch,proto3" json:"kill_switch,omitempty"` // this node relays and serves nothing
+	Swarm          *Swarm                 `protobuf:"bytes,23,opt,name=swarm,proto3" json:"swarm,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -264,6 +266,145 @@ func (x *StatusResponse) GetLink() *Link {
 	return nil
 }
 
+func (x *StatusResponse) GetKillSwitch() bool {
+	if x != nil {
+		return x.KillSwitch
+	}
+	return false
+}
+
+func (x *StatusResponse) GetSwarm() *Swarm {
+	if x != nil {
+		return x.Swarm
+	}
+	return nil
+}
+
+// Swarm is this node's place in the mesh, and its health.
+type Swarm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profile       string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`                                      // of failure detection: default, fast or custom
+	DeadAfterMs   float64                `protobuf:"fixed64,2,opt,name=dead_after_ms,json=deadAfterMs,proto3" json:"dead_after_ms,omitempty"`       // silence after which a neighbour is given up, at health_factor 1
+	HealthFactor  uint32                 `protobuf:"varint,3,opt,name=health_factor,json=healthFactor,proto3" json:"health_factor,omitempty"`       // what all its timeouts are multiplied with now; 1: in good health
+	LatestTimerMs float64                `protobuf:"fixed64,4,opt,name=latest_timer_ms,json=latestTimerMs,proto3" json:"latest_timer_ms,omitempty"` // the latest that a timer ran so far
+	Neighbors     uint32                 `protobuf:"varint,5,opt,name=neighbors,proto3" json:"neighbors,omitempty"`
+	Suspects      uint32                 `protobuf:"varint,6,opt,name=suspects,proto3" json:"suspects,omitempty"`                                 // of the neighbours
+	Repairs       uint32                 `protobuf:"varint,7,opt,name=repairs,proto3" json:"repairs,omitempty"`                                   // how often our incarnation was too low and was raised
+	Twin          bool                   `protobuf:"varint,8,opt,name=twin,proto3" json:"twin,omitempty"`                                         // another node runs under this node's key
+	Origins       uint32                 `protobuf:"varint,9,opt,name=origins,proto3" json:"origins,omitempty"`                                   // nodes known, reachable or not
+	OriginsFull   uint64                 `protobuf:"varint,10,opt,name=origins_full,json=originsFull,proto3" json:"origins_full,omitempty"`       // waves refused because too many nodes are known
+	OriginsForgot uint64                 `protobuf:"varint,11,opt,name=origins_forgot,json=originsForgot,proto3" json:"origins_forgot,omitempty"` // nodes forgotten to make room
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Swarm) Reset() {
+	*x = Swarm{}
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Swarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Swarm) ProtoMessage() {}
+
+func (x *Swarm) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Swarm.ProtoReflect.Descriptor instead.
+func (*Swarm) Descriptor() ([]byte, []int) {
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Swarm) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Swarm) GetDeadAfterMs() float64 {
+	if x != nil {
+		return x.DeadAfterMs
+	}
+	return 0
+}
+
+func (x *Swarm) GetHealthFactor() uint32 {
+	if x != nil {
+		return x.HealthFactor
+	}
+	return 0
+}
+
+func (x *Swarm) GetLatestTimerMs() float64 {
+	if x != nil {
+		return x.LatestTimerMs
+	}
+	return 0
+}
+
+func (x *Swarm) GetNeighbors() uint32 {
+	if x != nil {
+		return x.Neighbors
+	}
+	return 0
+}
+
+func (x *Swarm) GetSuspects() uint32 {
+	if x != nil {
+		return x.Suspects
+	}
+	return 0
+}
+
+func (x *Swarm) GetRepairs() uint32 {
+	if x != nil {
+		return x.Repairs
+	}
+	return 0
+}
+
+func (x *Swarm) GetTwin() bool {
+	if x != nil {
+		return x.Twin
+	}
+	return false
+}
+
+func (x *Swarm) GetOrigins() uint32 {
+	if x != nil {
+		return x.Origins
+	}
+	return 0
+}
+
+func (x *Swarm) GetOriginsFull() uint64 {
+	if x != nil {
+		return x.OriginsFull
+	}
+	return 0
+}
+
+func (x *Swarm) GetOriginsForgot() uint64 {
+	if x != nil {
+		return x.OriginsForgot
+	}
+	return 0
+}
+
 // Link is how datagrams pass the operating system.
 type Link struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -280,7 +421,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +433,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[2]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +446,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{2}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Link) GetMode() string {
@@ -368,7 +509,7 @@ type Dial struct {
 
 func (x *Dial) Reset() {
 	*x = Dial{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +521,7 @@ func (x *Dial) String() string {
 func (*Dial) ProtoMessage() {}
 
 func (x *Dial) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[3]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +534,7 @@ func (x *Dial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dial.ProtoReflect.Descriptor instead.
 func (*Dial) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{3}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Dial) GetAddr() string {
@@ -425,7 +566,7 @@ type PeersRequest struct {
 
 func (x *PeersRequest) Reset() {
 	*x = PeersRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +578,7 @@ func (x *PeersRequest) String() string {
 func (*PeersRequest) ProtoMessage() {}
 
 func (x *PeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[4]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +591,7 @@ func (x *PeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersRequest.ProtoReflect.Descriptor instead.
 func (*PeersRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{4}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{5}
 }
 
 type PeersResponse struct {
@@ -463,7 +604,7 @@ type PeersResponse struct {
 
 func (x *PeersResponse) Reset() {
 	*x = PeersResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +616,7 @@ func (x *PeersResponse) String() string {
 func (*PeersResponse) ProtoMessage() {}
 
 func (x *PeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[5]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +629,7 @@ func (x *PeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersResponse.ProtoReflect.Descriptor instead.
 func (*PeersResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{5}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PeersResponse) GetPeers() []*Peer {
@@ -530,7 +671,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +683,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[6]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +696,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{6}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Peer) GetNode() string {
@@ -685,7 +826,7 @@ type RoutesRequest struct {
 
 func (x *RoutesRequest) Reset() {
 	*x = RoutesRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +838,7 @@ func (x *RoutesRequest) String() string {
 func (*RoutesRequest) ProtoMessage() {}
 
 func (x *RoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[7]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +851,7 @@ func (x *RoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesRequest.ProtoReflect.Descriptor instead.
 func (*RoutesRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{7}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{8}
 }
 
 type RoutesResponse struct {
@@ -722,7 +863,7 @@ type RoutesResponse struct {
 
 func (x *RoutesResponse) Reset() {
 	*x = RoutesResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +875,7 @@ func (x *RoutesResponse) String() string {
 func (*RoutesResponse) ProtoMessage() {}
 
 func (x *RoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[8]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +888,7 @@ func (x *RoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutesResponse.ProtoReflect.Descriptor instead.
 func (*RoutesResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{8}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RoutesResponse) GetRoutes() []*Route {
@@ -768,13 +909,14 @@ type Route struct {
 	Incarnation   uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Sequence      uint64                 `protobuf:"varint,8,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	AgeS          float64                `protobuf:"fixed64,9,opt,name=age_s,json=ageS,proto3" json:"age_s,omitempty"`
+	Why           string                 `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"` // why it goes through via, as a trace tells it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +928,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[9]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +941,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{9}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Route) GetNode() string {
@@ -865,6 +1007,13 @@ func (x *Route) GetAgeS() float64 {
 	return 0
 }
 
+func (x *Route) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type SessionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -873,7 +1022,7 @@ type SessionsRequest struct {
 
 func (x *SessionsRequest) Reset() {
 	*x = SessionsRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1034,7 @@ func (x *SessionsRequest) String() string {
 func (*SessionsRequest) ProtoMessage() {}
 
 func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[10]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1047,7 @@ func (x *SessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsRequest.ProtoReflect.Descriptor instead.
 func (*SessionsRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{10}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{11}
 }
 
 type SessionsResponse struct {
@@ -910,7 +1059,7 @@ type SessionsResponse struct {
 
 func (x *SessionsResponse) Reset() {
 	*x = SessionsResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1071,7 @@ func (x *SessionsResponse) String() string {
 func (*SessionsResponse) ProtoMessage() {}
 
 func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[11]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1084,7 @@ func (x *SessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionsResponse.ProtoReflect.Descriptor instead.
 func (*SessionsResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{11}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SessionsResponse) GetSessions() []*Session {
@@ -958,7 +1107,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1119,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[12]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1132,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{12}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Session) GetNode() string {
@@ -1036,7 +1185,7 @@ type Agreement struct {
 
 func (x *Agreement) Reset() {
 	*x = Agreement{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1197,7 @@ func (x *Agreement) String() string {
 func (*Agreement) ProtoMessage() {}
 
 func (x *Agreement) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[13]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1210,7 @@ func (x *Agreement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agreement.ProtoReflect.Descriptor instead.
 func (*Agreement) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{13}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Agreement) GetId() string {
@@ -1121,7 +1270,7 @@ type ModulesRequest struct {
 
 func (x *ModulesRequest) Reset() {
 	*x = ModulesRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1282,7 @@ func (x *ModulesRequest) String() string {
 func (*ModulesRequest) ProtoMessage() {}
 
 func (x *ModulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[14]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1295,7 @@ func (x *ModulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModulesRequest.ProtoReflect.Descriptor instead.
 func (*ModulesRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{14}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{15}
 }
 
 type ModulesResponse struct {
@@ -1159,7 +1308,7 @@ type ModulesResponse struct {
 
 func (x *ModulesResponse) Reset() {
 	*x = ModulesResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1320,7 @@ func (x *ModulesResponse) String() string {
 func (*ModulesResponse) ProtoMessage() {}
 
 func (x *ModulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[15]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1333,7 @@ func (x *ModulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModulesResponse.ProtoReflect.Descriptor instead.
 func (*ModulesResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{15}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ModulesResponse) GetModules() []*Module {
@@ -1225,7 +1374,7 @@ type Module struct {
 
 func (x *Module) Reset() {
 	*x = Module{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1386,7 @@ func (x *Module) String() string {
 func (*Module) ProtoMessage() {}
 
 func (x *Module) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[16]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1399,7 @@ func (x *Module) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Module.ProtoReflect.Descriptor instead.
 func (*Module) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{16}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Module) GetName() string {
@@ -1377,7 +1526,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1538,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[17]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1551,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{17}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rejection) GetDir() string {
@@ -1446,7 +1595,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1607,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[18]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1620,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{18}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Target) GetNode() string {
@@ -1519,7 +1668,7 @@ type CallRequest struct {
 
 func (x *CallRequest) Reset() {
 	*x = CallRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1680,7 @@ func (x *CallRequest) String() string {
 func (*CallRequest) ProtoMessage() {}
 
 func (x *CallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[19]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1693,7 @@ func (x *CallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRequest.ProtoReflect.Descriptor instead.
 func (*CallRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{19}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallRequest) GetTarget() *Target {
@@ -1570,7 +1719,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1731,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[20]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1744,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{20}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CallResponse) GetData() []byte {
@@ -1615,7 +1764,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1776,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[21]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1789,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{21}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StreamRequest) GetTarget() *Target {
@@ -1666,7 +1815,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1827,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[22]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1840,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{22}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1709,7 +1858,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1870,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[23]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1883,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{23}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{24}
 }
 
 type Event struct {
@@ -1750,7 +1899,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1911,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[24]
+	mi := &file_sdk_client_nethostv1_nethost_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1924,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{24}
+	return file_sdk_client_nethostv1_nethost_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetAtS() float64 {
@@ -1819,7 +1968,7 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\n" +
 	"\"sdk/client/nethostv1/nethost.proto\x12\n" +
 	"nethost.v1\"\x0f\n" +
-	"\rStatusRequest\"\xdf\x05\n" +
+	"\rStatusRequest\"\xa9\x06\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1846,11 +1995,27 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\x05drops\x18\x12 \x03(\v2%.nethost.v1.StatusResponse.DropsEntryR\x05drops\x12&\n" +
 	"\x05dials\x18\x13 \x03(\v2\x10.nethost.v1.DialR\x05dials\x12!\n" +
 	"\fopen_network\x18\x14 \x01(\bR\vopenNetwork\x12$\n" +
-	"\x04link\x18\x15 \x01(\v2\x10.nethost.v1.LinkR\x04link\x1a8\n" +
+	"\x04link\x18\x15 \x01(\v2\x10.nethost.v1.LinkR\x04link\x12\x1f\n" +
+	"\vkill_switch\x18\x16 \x01(\bR\n" +
+	"killSwitch\x12'\n" +
+	"\x05swarm\x18\x17 \x01(\v2\x11.nethost.v1.SwarmR\x05swarm\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xd4\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xde\x02\n" +
+	"\x05Swarm\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\"\n" +
+	"\rdead_after_ms\x18\x02 \x01(\x01R\vdeadAfterMs\x12#\n" +
+	"\rhealth_factor\x18\x03 \x01(\rR\fhealthFactor\x12&\n" +
+	"\x0flatest_timer_ms\x18\x04 \x01(\x01R\rlatestTimerMs\x12\x1c\n" +
+	"\tneighbors\x18\x05 \x01(\rR\tneighbors\x12\x1a\n" +
+	"\bsuspects\x18\x06 \x01(\rR\bsuspects\x12\x18\n" +
+	"\arepairs\x18\a \x01(\rR\arepairs\x12\x12\n" +
+	"\x04twin\x18\b \x01(\bR\x04twin\x12\x18\n" +
+	"\aorigins\x18\t \x01(\rR\aorigins\x12!\n" +
+	"\forigins_full\x18\n" +
+	" \x01(\x04R\voriginsFull\x12%\n" +
+	"\x0eorigins_forgot\x18\v \x01(\x04R\roriginsForgot\"\xd4\x01\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12\x1c\n" +
@@ -1893,7 +2058,7 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"\x03mtu\x18\x11 \x01(\rR\x03mtu\"\x0f\n" +
 	"\rRoutesRequest\";\n" +
 	"\x0eRoutesResponse\x12)\n" +
-	"\x06routes\x18\x01 \x03(\v2\x11.nethost.v1.RouteR\x06routes\"\xe3\x01\n" +
+	"\x06routes\x18\x01 \x03(\v2\x11.nethost.v1.RouteR\x06routes\"\xf5\x01\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03via\x18\x02 \x01(\tR\x03via\x12\x1b\n" +
@@ -1905,7 +2070,9 @@ const file_sdk_client_nethostv1_nethost_proto_rawDesc = "" +
 	"alternates\x12 \n" +
 	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\b \x01(\x04R\bsequence\x12\x13\n" +
-	"\x05age_s\x18\t \x01(\x01R\x04ageS\"\x11\n" +
+	"\x05age_s\x18\t \x01(\x01R\x04ageS\x12\x10\n" +
+	"\x03why\x18\n" +
+	" \x01(\tR\x03why\"\x11\n" +
 	"\x0fSessionsRequest\"C\n" +
 	"\x10SessionsResponse\x12/\n" +
 	"\bsessions\x18\x01 \x03(\v2\x13.nethost.v1.SessionR\bsessions\"\x9c\x01\n" +
@@ -2001,73 +2168,75 @@ func file_sdk_client_nethostv1_nethost_proto_rawDescGZIP() []byte {
 	return file_sdk_client_nethostv1_nethost_proto_rawDescData
 }
 
-var file_sdk_client_nethostv1_nethost_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_sdk_client_nethostv1_nethost_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sdk_client_nethostv1_nethost_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: nethost.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: nethost.v1.StatusResponse
-	(*Link)(nil),             // 2: nethost.v1.Link
-	(*Dial)(nil),             // 3: nethost.v1.Dial
-	(*PeersRequest)(nil),     // 4: nethost.v1.PeersRequest
-	(*PeersResponse)(nil),    // 5: nethost.v1.PeersResponse
-	(*Peer)(nil),             // 6: nethost.v1.Peer
-	(*RoutesRequest)(nil),    // 7: nethost.v1.RoutesRequest
-	(*RoutesResponse)(nil),   // 8: nethost.v1.RoutesResponse
-	(*Route)(nil),            // 9: nethost.v1.Route
-	(*SessionsRequest)(nil),  // 10: nethost.v1.SessionsRequest
-	(*SessionsResponse)(nil), // 11: nethost.v1.SessionsResponse
-	(*Session)(nil),          // 12: nethost.v1.Session
-	(*Agreement)(nil),        // 13: nethost.v1.Agreement
-	(*ModulesRequest)(nil),   // 14: nethost.v1.ModulesRequest
-	(*ModulesResponse)(nil),  // 15: nethost.v1.ModulesResponse
-	(*Module)(nil),           // 16: nethost.v1.Module
-	(*Rejection)(nil),        // 17: nethost.v1.Rejection
-	(*Target)(nil),           // 18: nethost.v1.Target
-	(*CallRequest)(nil),      // 19: nethost.v1.CallRequest
-	(*CallResponse)(nil),     // 20: nethost.v1.CallResponse
-	(*StreamRequest)(nil),    // 21: nethost.v1.StreamRequest
-	(*Chunk)(nil),            // 22: nethost.v1.Chunk
-	(*WatchRequest)(nil),     // 23: nethost.v1.WatchRequest
-	(*Event)(nil),            // 24: nethost.v1.Event
-	nil,                      // 25: nethost.v1.StatusResponse.DropsEntry
-	nil,                      // 26: nethost.v1.Module.CountersEntry
+	(*Swarm)(nil),            // 2: nethost.v1.Swarm
+	(*Link)(nil),             // 3: nethost.v1.Link
+	(*Dial)(nil),             // 4: nethost.v1.Dial
+	(*PeersRequest)(nil),     // 5: nethost.v1.PeersRequest
+	(*PeersResponse)(nil),    // 6: nethost.v1.PeersResponse
+	(*Peer)(nil),             // 7: nethost.v1.Peer
+	(*RoutesRequest)(nil),    // 8: nethost.v1.RoutesRequest
+	(*RoutesResponse)(nil),   // 9: nethost.v1.RoutesResponse
+	(*Route)(nil),            // 10: nethost.v1.Route
+	(*SessionsRequest)(nil),  // 11: nethost.v1.SessionsRequest
+	(*SessionsResponse)(nil), // 12: nethost.v1.SessionsResponse
+	(*Session)(nil),          // 13: nethost.v1.Session
+	(*Agreement)(nil),        // 14: nethost.v1.Agreement
+	(*ModulesRequest)(nil),   // 15: nethost.v1.ModulesRequest
+	(*ModulesResponse)(nil),  // 16: nethost.v1.ModulesResponse
+	(*Module)(nil),           // 17: nethost.v1.Module
+	(*Rejection)(nil),        // 18: nethost.v1.Rejection
+	(*Target)(nil),           // 19: nethost.v1.Target
+	(*CallRequest)(nil),      // 20: nethost.v1.CallRequest
+	(*CallResponse)(nil),     // 21: nethost.v1.CallResponse
+	(*StreamRequest)(nil),    // 22: nethost.v1.StreamRequest
+	(*Chunk)(nil),            // 23: nethost.v1.Chunk
+	(*WatchRequest)(nil),     // 24: nethost.v1.WatchRequest
+	(*Event)(nil),            // 25: nethost.v1.Event
+	nil,                      // 26: nethost.v1.StatusResponse.DropsEntry
+	nil,                      // 27: nethost.v1.Module.CountersEntry
 }
 var file_sdk_client_nethostv1_nethost_proto_depIdxs = []int32{
-	25, // 0: nethost.v1.StatusResponse.drops:type_name -> nethost.v1.StatusResponse.DropsEntry
-	3,  // 1: nethost.v1.StatusResponse.dials:type_name -> nethost.v1.Dial
-	2,  // 2: nethost.v1.StatusResponse.link:type_name -> nethost.v1.Link
-	6,  // 3: nethost.v1.PeersResponse.peers:type_name -> nethost.v1.Peer
-	2,  // 4: nethost.v1.PeersResponse.link:type_name -> nethost.v1.Link
-	9,  // 5: nethost.v1.RoutesResponse.routes:type_name -> nethost.v1.Route
-	12, // 6: nethost.v1.SessionsResponse.sessions:type_name -> nethost.v1.Session
-	13, // 7: nethost.v1.Session.ids:type_name -> nethost.v1.Agreement
-	16, // 8: nethost.v1.ModulesResponse.modules:type_name -> nethost.v1.Module
-	17, // 9: nethost.v1.ModulesResponse.rejected:type_name -> nethost.v1.Rejection
-	26, // 10: nethost.v1.Module.counters:type_name -> nethost.v1.Module.CountersEntry
-	18, // 11: nethost.v1.CallRequest.target:type_name -> nethost.v1.Target
-	18, // 12: nethost.v1.StreamRequest.target:type_name -> nethost.v1.Target
-	0,  // 13: nethost.v1.NodeService.Status:input_type -> nethost.v1.StatusRequest
-	4,  // 14: nethost.v1.NodeService.Peers:input_type -> nethost.v1.PeersRequest
-	7,  // 15: nethost.v1.NodeService.Routes:input_type -> nethost.v1.RoutesRequest
-	10, // 16: nethost.v1.NodeService.Sessions:input_type -> nethost.v1.SessionsRequest
-	14, // 17: nethost.v1.NodeService.Modules:input_type -> nethost.v1.ModulesRequest
-	19, // 18: nethost.v1.NodeService.Call:input_type -> nethost.v1.CallRequest
-	19, // 19: nethost.v1.NodeService.Subscribe:input_type -> nethost.v1.CallRequest
-	21, // 20: nethost.v1.NodeService.Stream:input_type -> nethost.v1.StreamRequest
-	23, // 21: nethost.v1.NodeService.Watch:input_type -> nethost.v1.WatchRequest
-	1,  // 22: nethost.v1.NodeService.Status:output_type -> nethost.v1.StatusResponse
-	5,  // 23: nethost.v1.NodeService.Peers:output_type -> nethost.v1.PeersResponse
-	8,  // 24: nethost.v1.NodeService.Routes:output_type -> nethost.v1.RoutesResponse
-	11, // 25: nethost.v1.NodeService.Sessions:output_type -> nethost.v1.SessionsResponse
-	15, // 26: nethost.v1.NodeService.Modules:output_type -> nethost.v1.ModulesResponse
-	20, // 27: nethost.v1.NodeService.Call:output_type -> nethost.v1.CallResponse
-	22, // 28: nethost.v1.NodeService.Subscribe:output_type -> nethost.v1.Chunk
-	22, // 29: nethost.v1.NodeService.Stream:output_type -> nethost.v1.Chunk
-	24, // 30: nethost.v1.NodeService.Watch:output_type -> nethost.v1.Event
-	22, // [22:31] is the sub-list for method output_type
-	13, // [13:22] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	26, // 0: nethost.v1.StatusResponse.drops:type_name -> nethost.v1.StatusResponse.DropsEntry
+	4,  // 1: nethost.v1.StatusResponse.dials:type_name -> nethost.v1.Dial
+	3,  // 2: nethost.v1.StatusResponse.link:type_name -> nethost.v1.Link
+	2,  // 3: nethost.v1.StatusResponse.swarm:type_name -> nethost.v1.Swarm
+	7,  // 4: nethost.v1.PeersResponse.peers:type_name -> nethost.v1.Peer
+	3,  // 5: nethost.v1.PeersResponse.link:type_name -> nethost.v1.Link
+	10, // 6: nethost.v1.RoutesResponse.routes:type_name -> nethost.v1.Route
+	13, // 7: nethost.v1.SessionsResponse.sessions:type_name -> nethost.v1.Session
+	14, // 8: nethost.v1.Session.ids:type_name -> nethost.v1.Agreement
+	17, // 9: nethost.v1.ModulesResponse.modules:type_name -> nethost.v1.Module
+	18, // 10: nethost.v1.ModulesResponse.rejected:type_name -> nethost.v1.Rejection
+	27, // 11: nethost.v1.Module.counters:type_name -> nethost.v1.Module.CountersEntry
+	19, // 12: nethost.v1.CallRequest.target:type_name -> nethost.v1.Target
+	19, // 13: nethost.v1.StreamRequest.target:type_name -> nethost.v1.Target
+	0,  // 14: nethost.v1.NodeService.Status:input_type -> nethost.v1.StatusRequest
+	5,  // 15: nethost.v1.NodeService.Peers:input_type -> nethost.v1.PeersRequest
+	8,  // 16: nethost.v1.NodeService.Routes:input_type -> nethost.v1.RoutesRequest
+	11, // 17: nethost.v1.NodeService.Sessions:input_type -> nethost.v1.SessionsRequest
+	15, // 18: nethost.v1.NodeService.Modules:input_type -> nethost.v1.ModulesRequest
+	20, // 19: nethost.v1.NodeService.Call:input_type -> nethost.v1.CallRequest
+	20, // 20: nethost.v1.NodeService.Subscribe:input_type -> nethost.v1.CallRequest
+	22, // 21: nethost.v1.NodeService.Stream:input_type -> nethost.v1.StreamRequest
+	24, // 22: nethost.v1.NodeService.Watch:input_type -> nethost.v1.WatchRequest
+	1,  // 23: nethost.v1.NodeService.Status:output_type -> nethost.v1.StatusResponse
+	6,  // 24: nethost.v1.NodeService.Peers:output_type -> nethost.v1.PeersResponse
+	9,  // 25: nethost.v1.NodeService.Routes:output_type -> nethost.v1.RoutesResponse
+	12, // 26: nethost.v1.NodeService.Sessions:output_type -> nethost.v1.SessionsResponse
+	16, // 27: nethost.v1.NodeService.Modules:output_type -> nethost.v1.ModulesResponse
+	21, // 28: nethost.v1.NodeService.Call:output_type -> nethost.v1.CallResponse
+	23, // 29: nethost.v1.NodeService.Subscribe:output_type -> nethost.v1.Chunk
+	23, // 30: nethost.v1.NodeService.Stream:output_type -> nethost.v1.Chunk
+	25, // 31: nethost.v1.NodeService.Watch:output_type -> nethost.v1.Event
+	23, // [23:32] is the sub-list for method output_type
+	14, // [14:23] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_sdk_client_nethostv1_nethost_proto_init() }
@@ -2081,7 +2250,7 @@ func file_sdk_client_nethostv1_nethost_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_client_nethostv1_nethost_proto_rawDesc), len(file_sdk_client_nethostv1_nethost_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
