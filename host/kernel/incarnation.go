@@ -67,6 +67,15 @@ func (k *Kernel) reincarnate(inc uint64) {
 	}
 }
 
+// confront tells a node what we know it to have signed, because another process with
+// its key and its incarnation was here before: a copy that still runs, or that the
+// counter was rolled back. Whoever of them signed less goes on above it (K3.2).
+func (k *Kernel) confront(p *peer) {
+	if w, ok := k.table.Statement(p.id); ok {
+		p.mux.Control(wire.AppendWave(nil, w))
+	}
+}
+
 // correct tells a node whose handshake was refused for its incarnation which one we
 // know: the one packet under the new keys (R1.8).
 func (k *Kernel) correct(s *session.Session, addr netip.AddrPort) {

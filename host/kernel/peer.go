@@ -178,7 +178,8 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 		}
 		return nil
 	}
-	if p.cur != nil && s.Incarnation() > p.incarnation {
+	copied := p.cur != nil && s.Incarnation() == p.incarnation && !s.SameProcess(p.cur)
+	if p.cur != nil && s.Incarnation() > p.incarnation || copied {
 		k.peerDown(p, sdk.DownReplaced)
 		p = k.peerOf(s.Peer())
 	}
@@ -208,6 +209,9 @@ func (k *Kernel) install(s *session.Session, addr netip.AddrPort) *peer {
 		k.associate(p)
 	} else { // a packet under the new keys, so that the peer knows that we have them
 		p.mux.Control(wire.AppendPing(nil, wire.Ping{Token: p.pingToken}))
+	}
+	if copied {
+		k.confront(p)
 	}
 	k.trace(TraceSession, p.id, addr, sessionText(s, addr))
 	if addr.IsValid() {

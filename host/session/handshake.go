@@ -312,6 +312,7 @@ func (h *Handshake) finish(p *proof, version uint8, send, receive *noise.CipherS
 	s.peer, s.rid, s.incarnation, s.version = p.id, identity.RIDOf(p.id), p.incarnation, version
 	s.local, s.remote, s.initiator, s.born = h.index, h.peerIndex, h.initiator, now
 	s.under = h.local
+	copy(s.static[:], h.noise.PeerStatic())
 	h.end()
 	return s
 }

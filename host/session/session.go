@@ -62,6 +62,7 @@ type Session struct {
 	peer          sdk.NodeID
 	rid           wire.RID
 	incarnation   uint64
+	static        [32]byte
 	local, remote uint32
 	version       uint8
 	aes           bool
@@ -139,6 +140,10 @@ func (s *Session) PeerRID() wire.RID { return s.rid }
 
 // Incarnation is that of the peer's process.
 func (s *Session) Incarnation() uint64 { return s.incarnation }
+
+// SameProcess reports whether both sessions are with one process: each start has a
+// static key of its own (S1.3).
+func (s *Session) SameProcess(o *Session) bool { return s.static == o.static }
 
 // Version is the protocol version agreed on.
 func (s *Session) Version() uint8 { return s.version }
