@@ -119,7 +119,11 @@ func join(ctx context.Context, c *Config, inv identity.Invite) (*joined, error) 
 		return nil, fmt.Errorf("%s gave another key than that in %s: it changes its network key just now; try again later", inv.Node.Short(), c.NetworkKeyFile)
 	}
 	j := &joined{Node: key.ID().String(), Data: c.Data, Inviter: inv.Node.String(), Peer: inv.Node.String() + "@" + addr, Network: network.Fingerprint()}
-	return j, addPeer(c.Data, c.Peers, j.Peer)
+	if err := addPeer(c.Data, c.Peers, j.Peer); err != nil {
+		return nil, fmt.Errorf("joined, and the network key is here, but %s was not changed (%w): add peers = [%q] to it, or start with --peers %s",
+			filepath.Join(c.Data, configFile), err, j.Peer, j.Peer)
+	}
+	return j, nil
 }
 
 // joinIdentity reads the node's key, or makes one.
@@ -167,7 +171,7 @@ func addPeer(data string, have []string, peer string) error {
 			}
 			before, rest, ok := strings.Cut(l, "[")
 			if !ok {
-				return fmt.Errorf("joined, but the peers in %s cannot be read: add %q to them", path, peer)
+				return errors.New("its peers cannot be read")
 			}
 			lines[i] = fmt.Sprintf("%s[%q, %s", before, peer, rest)
 			return store.Replace(path, []byte(strings.Join(lines, "")))

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"nethost/host"
@@ -16,13 +17,14 @@ import (
 
 // How the keeper paces itself.
 const (
-	keepEvery    = time.Second
-	lookupFirst  = 2 * time.Second // until a name is looked up again that leads nowhere; doubles
-	lookupMost   = 2 * time.Minute
-	lookupWithin = 5 * time.Second
-	lookupAddrs  = 4 // of one name
-	cacheEvery   = 30 * time.Second
-	cacheTried   = 2 * time.Minute // a neighbour of last time that does not answer by then is given up
+	keepEvery     = time.Second
+	lookupFirst   = 2 * time.Second // until a name is looked up again that leads nowhere; doubles
+	lookupMost    = 2 * time.Minute
+	lookupWithin  = 5 * time.Second
+	lookupAddrs   = 4 // of one name
+	lookupsAtOnce = 8
+	cacheEvery    = 30 * time.Second
+	cacheTried    = 2 * time.Minute // a neighbour of last time that does not answer by then is given up
 )
 
 // keeper looks after where peers are: names are looked up again while they lead
@@ -236,6 +238,7 @@ func (k *keeper) names(ctx context.Context, now time.Time) {
 		return
 	}
 	s := k.h.Snapshot()
+	var due []*namedPeer
 	for _, p := range k.named {
 		reached := false
 		for _, q := range s.Peers {
@@ -250,17 +253,32 @@ func (k *keeper) names(ctx context.Context, now time.Time) {
 		}
 		p.next = now.Add(p.wait)
 		p.wait = min(2*p.wait, lookupMost)
-		k.resolve(ctx, p)
+		due = append(due, p)
+	}
+	// All at once: a server that does not answer for one name must not hold up the
+	// others.
+	found, faults := make([][]netip.Addr, len(due)), make([]error, len(due))
+	var wg sync.WaitGroup
+	gate := make(chan struct{}, lookupsAtOnce)
+	for i, p := range due {
+		wg.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+			defer cancel()
+			found[i], faults[i] = k.lookup(ctx, p.name)
+		})
+	}
+	wg.Wait()
+	for i, p := range due {
+		k.resolved(ctx, p, found[i], faults[i])
 	}
 }
 
-// resolve looks one name up: new addresses are dialled, old ones given up.
-func (k *keeper) resolve(ctx context.Context, p *namedPeer) {
-	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
-	defer cancel()
-	ips, err := k.lookup(ctx, p.name)
+// resolved takes what a name stands for: new addresses are dialled, old ones given up.
+func (k *keeper) resolved(ctx context.Context, p *namedPeer, ips []netip.Addr, err error) {
 	if err != nil {
-		if ctx.Err() == context.Canceled {
+		if ctx.Err() != nil {
 			return
 		}
 		if err.Error() != p.fault { // once, not with every try

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -60,5 +62,33 @@ func TestKeeperFollowsName(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "a.example:7700"); n != 2 {
 		t.Errorf("%d warnings, want one for each time it began to fail:\n%s", n, log.String())
+	}
+}
+
+// Names are looked up at once: one that nobody answers for holds none of the others up.
+func TestKeeperLooksUpAtOnce(t *testing.T) {
+	network, err := randomNetworkKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := embed(t.Context(), network, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Config{Data: t.TempDir()}
+	for i := range lookupsAtOnce {
+		c.Peers = append(c.Peers, fmt.Sprintf("n%d.example:7700", i))
+	}
+	k := newKeeper(c, h.Host, slog.New(slog.DiscardHandler), nil)
+	var all sync.WaitGroup // done when every name is being looked up
+	all.Add(lookupsAtOnce)
+	k.lookup = func(_ context.Context, name string) ([]netip.Addr, error) {
+		all.Done()
+		all.Wait()
+		return []netip.Addr{netip.MustParseAddr("127.0.1." + strings.TrimSuffix(name[1:], ".example"))}, nil
+	}
+	k.names(t.Context(), time.Unix(1000, 0))
+	if n := len(h.Snapshot().Dials); n != lookupsAtOnce {
+		t.Errorf("%d names are dialled, want %d", n, lookupsAtOnce)
 	}
 }
