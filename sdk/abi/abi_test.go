@@ -112,7 +112,7 @@ func goldenBatches(t testing.TB) (events, effects []byte) {
 // TestGolden holds the bytes still: A1, A2, A3.3 and the payloads of A4.
 func TestGolden(t *testing.T) {
 	events, effects := goldenBatches(t)
-	var hold Writer // A8: apart, since not every SDK has it
+	var hold Writer // A8, apart: hosts and SDKs of before do not have it
 	hold.ResetEffects(42)
 	env := sdk.NewEnv(hold.Records())
 	env.TrySend(15, 7, 0x1001, sdk.Bulk, 0, []byte("if there is room"))

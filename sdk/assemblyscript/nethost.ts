@@ -36,7 +36,7 @@ export namespace Kind {
   export const PeerUp: u16 = 10;
   /** the same */
   export const PeerUpdate: u16 = 11;
-  /** peer id; arg: reason */
+  /** peer id; arg: DownReason */
   export const PeerDown: u16 = 12;
   /** ref; arg: code; data: text */
   export const ConnectFailed: u16 = 13;
@@ -48,6 +48,10 @@ export namespace Kind {
   export const Overload: u16 = 22;
   /** peer id */
   export const Unsupported: u16 = 23;
+  /** ref peer id, bulk: a trySend was not taken */
+  export const WouldBlock: u16 = 24;
+  /** peer, bulk: the queue has room again */
+  export const Writable: u16 = 25;
   /** ref peer id major minor; arg: bytes we may write; data: Open.parse */
   export const StreamOpen: u16 = 30;
   /** ref, fin; data */
@@ -76,6 +80,8 @@ export namespace Kind {
 
 export enum Class { Realtime, Bulk }
 export enum Origin { Peer = 1, App = 2, Module = 3 }
+/** Why a peer went away: arg of PeerDown. Replaced: a new session follows; Denied: by a rule of one of the two operators. */
+export enum DownReason { Goodbye = 1, Dead = 2, Replaced = 3, Agreement = 4, Local = 5, Denied = 6 }
 export enum StartReason { Fresh = 1, Restart = 2, Upgrade = 3 }
 export enum LogLevel { Debug = 0, Info = 4, Warn = 8, Error = 12 }
 
@@ -274,6 +280,7 @@ export class Env {
   private size: u32 = HEADER;
   private count: u32 = 0;
   private last: u64 = 0;
+  private full: Set<u64> = new Set<u64>(); // queues (A8.3)
   /** Monotonic nanoseconds; stands still during a batch. */
   now: i64 = 0;
   /** Unix nanoseconds, 0 without the grant wall. */
@@ -329,6 +336,33 @@ export class Env {
   /** A message of at most 64 KiB. It may be lost. */
   send(peer: u32, id: u16, class_: Class, message: Uint8Array): void {
     this.emit(1, class_ == Class.Bulk ? 2 : 0, peer, id, 0, 0, message);
+  }
+
+  /**
+   * send that holds back: false means that the host's queue to the peer is full and nothing
+   * was written; Writable says when to try again. True is no promise: WouldBlock with ref says
+   * that the message was not taken after all. ref 0 takes a fresh one; within is as in
+   * sendWithin, 0 for none.
+   */
+  trySend(ref: u64, peer: u32, id: u16, class_: Class, within: u64, message: Uint8Array): bool {
+    if (this.full.has(queue(peer, class_ == Class.Bulk))) return false;
+    this.emit(1, class_ == Class.Bulk ? 2 : 0, peer, id, ref == 0 ? this.newRef() : ref, within, message);
+    return true;
+  }
+
+  /** A message that is worth nothing when it has not left after so many nanoseconds. */
+  sendWithin(within: u64, peer: u32, id: u16, class_: Class, message: Uint8Array): void {
+    this.emit(1, class_ == Class.Bulk ? 2 : 0, peer, id, 0, within == 0 ? 1 : within, message);
+  }
+
+  /** @internal */
+  backpressure(ev: Event): void {
+    if (ev.kind == Kind.WouldBlock) this.full.add(queue(ev.peer, (ev.flags & 2) != 0));
+    else if (ev.kind == Kind.Writable) this.full.delete(queue(ev.peer, (ev.flags & 2) != 0));
+    else if (ev.kind == Kind.PeerDown) {
+      this.full.delete(queue(ev.peer, false));
+      this.full.delete(queue(ev.peer, true));
+    }
   }
 
   /** One message to many peers. */
@@ -423,6 +457,8 @@ export class Env {
   drained(): void { this.emit(31, 0, 0, 0, 0, 0, nothing); }
 }
 
+function queue(peer: u32, bulk: bool): u64 { return (<u64>peer << 1) | (bulk ? 1 : 0); }
+
 function copy(to: usize, b: Uint8Array): usize {
   memory.copy(to, b.dataStart, b.length);
   return to + b.length;
@@ -472,6 +508,7 @@ export function nethost_handle(b: usize, len: u32): u64 {
     ev.ref = load<u64>(r, 16);
     ev.arg = load<u64>(r, 24);
     ev.data = Uint8Array.wrap(input, from, n);
+    env.backpressure(ev);
     served!.handle(env, ev);
   }
   assert(at == len, "malformed batch"); // A1.4

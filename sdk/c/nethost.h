@@ -53,12 +53,14 @@ enum {
     NH_EV_FLUSH = 6,            /* the last of every batch */
     NH_EV_PEER_UP = 10,         /* peer id major minor; data: nh_parse_peer */
     NH_EV_PEER_UPDATE = 11,     /* the same */
-    NH_EV_PEER_DOWN = 12,       /* peer id; arg: reason */
+    NH_EV_PEER_DOWN = 12,       /* peer id; arg: NH_DOWN_* */
     NH_EV_CONNECT_FAILED = 13,  /* ref; arg: code; data: text */
     NH_EV_MESSAGE = 20,         /* peer id major minor; data: the message */
     NH_EV_DROPPED = 21,         /* peer; arg: how many of our messages; data: class, reason */
     NH_EV_OVERLOAD = 22,        /* peer; arg: how many messages for us */
     NH_EV_UNSUPPORTED = 23,     /* peer id */
+    NH_EV_WOULD_BLOCK = 24,     /* ref peer id, nh_bulk: an nh_try_send was not taken */
+    NH_EV_WRITABLE = 25,        /* peer, nh_bulk: the queue has room again */
     NH_EV_STREAM_OPEN = 30,     /* ref peer id major minor; arg: bytes we may write; data: nh_parse_open */
     NH_EV_STREAM_DATA = 31,     /* ref, nh_fin; data */
     NH_EV_STREAM_CREDIT = 32,   /* ref; arg: so many bytes more may be written */
@@ -75,6 +77,14 @@ enum {
 
 enum { NH_REALTIME = 0, NH_BULK = 1 };                                  /* class of a message */
 enum { NH_FROM_PEER = 1, NH_FROM_APP = 2, NH_FROM_MODULE = 3 };         /* who opened a stream */
+enum {                                                                  /* arg of NH_EV_PEER_DOWN */
+    NH_DOWN_GOODBYE = 1,
+    NH_DOWN_DEAD = 2,
+    NH_DOWN_REPLACED = 3,  /* it restarted; a new session follows */
+    NH_DOWN_AGREEMENT = 4, /* the id is no longer agreed */
+    NH_DOWN_LOCAL = 5,     /* this host closed the session */
+    NH_DOWN_DENIED = 6     /* a rule of one of the two operators forbids it */
+};
 enum { NH_START_FRESH = 1, NH_START_RESTART = 2, NH_START_UPGRADE = 3 }; /* nh_start.reason */
 enum { NH_DEBUG = 0, NH_INFO = 4, NH_WARN = 8, NH_ERROR = 12 };         /* levels of nh_log */
 
@@ -136,6 +146,7 @@ int64_t nh_wall(void); /* Unix nanoseconds, 0 without the grant wall */
 nh_ref nh_new_ref(void);
 
 static inline bool nh_fin(const nh_event *ev) { return ev->flags & 1; }
+static inline bool nh_bulk(const nh_event *ev) { return ev->flags & 2; }
 bool nh_same(nh_bytes a, nh_bytes b);
 
 /* Readers of ev->data; false: malformed. */
@@ -149,6 +160,13 @@ bool nh_next_tag(nh_bytes *rest, nh_bytes *tag);
 
 /* Effects (A3). */
 void nh_send(nh_peer peer, nh_id id, int class_, nh_bytes message);
+/* Holds back (A8): false means that the host's queue to the peer is full and nothing was
+ * written; NH_EV_WRITABLE says when to try again. True is no promise: NH_EV_WOULD_BLOCK with
+ * ref says that the message was not taken after all. ref 0 takes a fresh one; within is as
+ * in nh_send_within, 0 for none. */
+bool nh_try_send(nh_ref ref, nh_peer peer, nh_id id, int class_, uint64_t within, nh_bytes message);
+/* A message that is worth nothing when it has not left after so many nanoseconds. */
+void nh_send_within(uint64_t within, nh_peer peer, nh_id id, int class_, nh_bytes message);
 void nh_send_many(nh_id id, int class_, const nh_peer *peers, uint32_t n, nh_bytes message);
 void nh_connect(nh_ref ref, const uint8_t node[32]);
 nh_ref nh_open_peer(nh_peer peer, nh_id id, const nh_open *o);
@@ -256,6 +274,47 @@ static void nh__emit(uint16_t kind, uint16_t flags, nh_peer peer, nh_id id, nh_r
 
 void nh_send(nh_peer peer, nh_id id, int class_, nh_bytes message) {
     nh__emit(1, class_ == NH_BULK ? 2 : 0, peer, id, 0, 0, message);
+}
+
+/* The full queues (A8.3): peer and class. Of more than these the host alone keeps
+ * account, and answers NH_EV_WOULD_BLOCK. */
+#define NH__FULL 256
+static uint64_t nh__full[NH__FULL];
+static uint32_t nh__fulls;
+
+static uint64_t nh__queue(nh_peer peer, bool bulk) { return (uint64_t)peer << 1 | (bulk ? 1 : 0); }
+
+static uint32_t nh__find_full(uint64_t q) {
+    uint32_t i = 0;
+    while (i < nh__fulls && nh__full[i] != q) i++;
+    return i;
+}
+
+static void nh__set_full(uint64_t q, bool full) {
+    uint32_t i = nh__find_full(q);
+    if (full && i == nh__fulls && i < NH__FULL)
+        nh__full[nh__fulls++] = q;
+    else if (!full && i < nh__fulls)
+        nh__full[i] = nh__full[--nh__fulls];
+}
+
+static void nh__backpressure(const nh_event *ev) {
+    if (ev->kind == NH_EV_WOULD_BLOCK || ev->kind == NH_EV_WRITABLE) {
+        nh__set_full(nh__queue(ev->peer, nh_bulk(ev)), ev->kind == NH_EV_WOULD_BLOCK);
+    } else if (ev->kind == NH_EV_PEER_DOWN) {
+        nh__set_full(nh__queue(ev->peer, false), false);
+        nh__set_full(nh__queue(ev->peer, true), false);
+    }
+}
+
+bool nh_try_send(nh_ref ref, nh_peer peer, nh_id id, int class_, uint64_t within, nh_bytes message) {
+    if (nh__find_full(nh__queue(peer, class_ == NH_BULK)) < nh__fulls) return false;
+    nh__emit(1, class_ == NH_BULK ? 2 : 0, peer, id, ref ? ref : nh_new_ref(), within, message);
+    return true;
+}
+
+void nh_send_within(uint64_t within, nh_peer peer, nh_id id, int class_, nh_bytes message) {
+    nh__emit(1, class_ == NH_BULK ? 2 : 0, peer, id, 0, within ? within : 1, message);
 }
 
 void nh_send_many(nh_id id, int class_, const nh_peer *peers, uint32_t n, nh_bytes message) {
@@ -412,6 +471,7 @@ NH__EXPORT("nethost_handle") uint64_t nh__run(const uint8_t *b, uint32_t len) { 
         for (uint64_t i = from + n; i < at; i++) nh__need(b[i] == 0); /* A2.2 */
         nh_event ev = {(uint16_t)nh__get(r, 2), (uint16_t)nh__get(r + 2, 2), (nh_peer)nh__get(r + 8, 4), (nh_id)nh__get(r + 12, 2),
                        r[14], r[15], nh__get(r + 16, 8), nh__get(r + 24, 8), {b + from, (size_t)n}};
+        nh__backpressure(&ev);
         nh_handle(&ev);
     }
     nh__need(at == len); /* A1.4 */

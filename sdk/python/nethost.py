@@ -35,9 +35,9 @@ import sys
 import threading
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple, Union
 
-__all__ = ["Class", "Code", "Env", "Event", "Kind", "LogLevel", "Malformed", "Module", "Open", "Origin", "PeerInfo", "Start", "StartReason", "Subprotocol",
+__all__ = ["Class", "Code", "DownReason", "Env", "Event", "Kind", "LogLevel", "Malformed", "Module", "Open", "Origin", "PeerInfo", "Start", "StartReason", "Subprotocol",
            "parse_open", "parse_pairs", "parse_peer", "parse_start", "parse_state", "parse_tags", "serve"]
 
 
@@ -52,12 +52,14 @@ class Kind(IntEnum):
     FLUSH = 6  # the last of every batch
     PEER_UP = 10  # peer id version; data: parse_peer
     PEER_UPDATE = 11  # the same
-    PEER_DOWN = 12  # peer id; arg: reason
+    PEER_DOWN = 12  # peer id; arg: DownReason
     CONNECT_FAILED = 13  # ref; arg: Code; data: text
     MESSAGE = 20  # peer id version; data: the message
     DROPPED = 21  # peer; arg: how many of our messages; data: class, reason
     OVERLOAD = 22  # peer; arg: how many messages for us
     UNSUPPORTED = 23  # peer id
+    WOULD_BLOCK = 24  # ref peer id, bulk: a try_send was not taken
+    WRITABLE = 25  # peer, bulk: the queue has room again
     STREAM_OPEN = 30  # ref peer id version; arg: bytes we may write; data: parse_open
     STREAM_DATA = 31  # ref, fin; data
     STREAM_CREDIT = 32  # ref; arg: so many bytes more may be written
@@ -103,6 +105,17 @@ class Origin(IntEnum):
     PEER = 1
     APP = 2
     MODULE = 3
+
+
+class DownReason(IntEnum):
+    """Why a peer went away: arg of PEER_DOWN."""
+
+    GOODBYE = 1
+    DEAD = 2
+    REPLACED = 3  # it restarted; a new session follows
+    AGREEMENT = 4  # the id is no longer agreed
+    LOCAL = 5  # this host closed the session
+    DENIED = 6  # a rule of one of the two operators forbids it
 
 
 class StartReason(IntEnum):
@@ -290,6 +303,7 @@ class Env:
         self._size = _HEADER.size
         self._count = 0
         self._last = -1
+        self._full: Set[Tuple[int, bool]] = set()  # queues (A8.3)
         self._work: List[Tuple[int, Callable[[], Bytes]]] = []
 
     def _begin(self, now: int, wall: int) -> None:
@@ -315,6 +329,28 @@ class Env:
     def send(self, peer: int, id: int, message: Bytes, cls: Class = Class.REALTIME) -> None:
         """A message of at most 64 KiB. It may be lost."""
         self._emit(1, _BULK if cls == Class.BULK else 0, peer, id, data=message)
+
+    def try_send(self, ref: int, peer: int, id: int, message: Bytes, cls: Class = Class.REALTIME, within: int = 0) -> bool:
+        """send that holds back: False means that the host's queue to the peer is full and
+        nothing was written; WRITABLE says when to try again. True is no promise: WOULD_BLOCK
+        with ref says that the message was not taken after all. ref 0 takes a fresh one;
+        within is as in send_within, 0 for none."""
+        if (peer, cls == Class.BULK) in self._full:
+            return False
+        self._emit(1, _BULK if cls == Class.BULK else 0, peer, id, ref or self.new_ref(), max(within, 0), message)
+        return True
+
+    def send_within(self, within: int, peer: int, id: int, message: Bytes, cls: Class = Class.REALTIME) -> None:
+        """A message that is worth nothing when it has not left after so many nanoseconds."""
+        self._emit(1, _BULK if cls == Class.BULK else 0, peer, id, arg=max(within, 1), data=message)
+
+    def _backpressure(self, ev: Event) -> None:
+        if ev.kind == Kind.WOULD_BLOCK:
+            self._full.add((ev.peer, bool(ev.flags & _BULK)))
+        elif ev.kind == Kind.WRITABLE:
+            self._full.discard((ev.peer, bool(ev.flags & _BULK)))
+        elif ev.kind == Kind.PEER_DOWN:
+            self._full -= {(ev.peer, False), (ev.peer, True)}
 
     def send_many(self, id: int, peers: Sequence[int], message: Bytes, cls: Class = Class.REALTIME) -> None:
         """One message to many peers."""
@@ -439,7 +475,9 @@ def run(module: Module, env: Env, batch: bytes) -> bytes:
         at = begin + n + -n % 8
         if at > len(batch) or any(batch[begin + n:at]):  # A2.2
             raise Malformed("a record runs past its batch, or its padding is not zero")
-        module.handle(env, Event(kind, flags, peer, id, (major, minor), ref, arg, batch[begin:begin + n]))
+        ev = Event(kind, flags, peer, id, (major, minor), ref, arg, batch[begin:begin + n])
+        env._backpressure(ev)
+        module.handle(env, ev)
     if at != len(batch):  # A1.4
         raise Malformed("bytes behind the last record")
     return env._effects(sequence)

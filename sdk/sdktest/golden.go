@@ -76,6 +76,61 @@ func Golden(t *testing.T, open func(t *testing.T) Instance) {
 			t.Fatalf("%d bytes of effects, want the %d of effects.hex\n%s", len(got), len(want), diff(got, want))
 		}
 	})
+	t.Run("hold", func(t *testing.T) { goldenHold(t, open, load("hold.hex")) })
+}
+
+// hold hands a golden module events, then the message "hold", and gives what it sends.
+func hold(t *testing.T, i Instance, before ...sdk.Event) (batch []byte, sent []sdk.Effect) {
+	t.Helper()
+	var w abi.Writer
+	w.ResetEvents(42, 0, 0)
+	for _, ev := range before {
+		w.Event(ev)
+	}
+	w.Event(sdk.Event{Kind: sdk.EvMessage, Peer: 7, Payload: []byte("hold")})
+	w.Event(sdk.Event{Kind: sdk.EvFlush})
+	batch, err := i.Deliver(w.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, r, err := abi.Parse(batch, sdk.MaxEffectBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, ok := r.NextEffect(); ok; f, ok = r.NextEffect() {
+		if f.Kind == sdk.OpSend {
+			sent = append(sent, f)
+		}
+	}
+	return batch, sent
+}
+
+// goldenHold holds an SDK to A8: the bytes of TrySend and SendWithin, and what its Env
+// remembers of full queues.
+func goldenHold(t *testing.T, open func(t *testing.T) Instance, want []byte) {
+	i := open(t)
+	if got, _ := hold(t, i); !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes of effects, want the %d of hold.hex\n%s", len(got), len(want), diff(got, want))
+	}
+	block := sdk.Event{Kind: sdk.EvWouldBlock, Flags: sdk.FlagBulk, Peer: 7, ID: 0x1001, Ref: 15}
+	other, realtime := block, block
+	other.Peer, realtime.Flags = 8, 0
+	for _, c := range []struct {
+		what   string
+		before []sdk.Event
+		sends  int
+	}{
+		{"the queue is full", []sdk.Event{block}, 1},
+		{"it is still full", nil, 1},
+		{"another class has room", []sdk.Event{{Kind: sdk.EvWritable, Peer: 7}}, 1},
+		{"it has room", []sdk.Event{{Kind: sdk.EvWritable, Flags: sdk.FlagBulk, Peer: 7}}, 2},
+		{"queues of another peer and class are full", []sdk.Event{other, realtime}, 2},
+		{"the peer is gone", []sdk.Event{block, block, {Kind: sdk.EvPeerDown, Peer: 7, ID: 0x1001, Arg: uint64(sdk.DownDenied)}}, 2},
+	} {
+		if _, sent := hold(t, i, c.before...); len(sent) != c.sends {
+			t.Errorf("%s: %d messages were sent, want %d", c.what, len(sent), c.sends)
+		}
+	}
 }
 
 // describe is an event as a golden module tells it.

@@ -75,7 +75,10 @@ function effects(env: Env): void {
 class Golden extends Module {
   handle(env: Env, ev: Event): void {
     if (ev.kind == Kind.Message && text(ev.data) == "effects") effects(env);
-    else if (ev.kind != Kind.Flush) env.log(LogLevel.Info, describe(env, ev));
+    else if (ev.kind == Kind.Message && text(ev.data) == "hold") {
+      env.trySend(15, 7, 0x1001, Class.Bulk, 0, bytes("if there is room"));
+      env.sendWithin(20000000, 7, 0x1001, Class.Realtime, bytes("now or never"));
+    } else if (ev.kind != Kind.Flush) env.log(LogLevel.Info, describe(env, ev));
     else if (env.wall != 0) env.log(LogLevel.Info, `now=${env.now} wall=${env.wall}`);
   }
 }

@@ -118,6 +118,9 @@ static void effects(void) {
 void nh_handle(const nh_event *ev) {
     if (ev->kind == NH_EV_MESSAGE && nh_same(ev->data, NH_TEXT("effects"))) {
         effects();
+    } else if (ev->kind == NH_EV_MESSAGE && nh_same(ev->data, NH_TEXT("hold"))) {
+        nh_try_send(15, 7, 0x1001, NH_BULK, 0, NH_TEXT("if there is room"));
+        nh_send_within(20000000, 7, 0x1001, NH_REALTIME, NH_TEXT("now or never"));
     } else if (ev->kind != NH_EV_FLUSH) {
         describe(ev);
     } else if (nh_wall() != 0) {

@@ -66,6 +66,9 @@ class Golden(nethost.Module):
     def handle(self, env, ev):
         if ev.kind == Kind.MESSAGE and ev.data == b"effects":
             effects(env)
+        elif ev.kind == Kind.MESSAGE and ev.data == b"hold":
+            env.try_send(15, 7, 0x1001, b"if there is room", nethost.Class.BULK)
+            env.send_within(20_000_000, 7, 0x1001, b"now or never")
         elif ev.kind != Kind.FLUSH:
             env.log(LogLevel.INFO, describe(ev))
         elif env.wall:

@@ -112,6 +112,9 @@ impl Module for Golden {
     fn handle(&mut self, env: &mut Env, ev: &Event) {
         if ev.kind == Kind::MESSAGE && ev.data == b"effects" {
             effects(env);
+        } else if ev.kind == Kind::MESSAGE && ev.data == b"hold" {
+            env.try_send(15, 7, 0x1001, Class::Bulk, 0, b"if there is room");
+            env.send_within(20_000_000, 7, 0x1001, Class::Realtime, b"now or never");
         } else if ev.kind != Kind::FLUSH {
             env.log(LogLevel::Info, &describe(ev));
         } else if env.wall() != 0 {

@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use crate::{limits, Code, Id, NodeId, Open, Origin, Peer, Ref};
+use crate::{limits, Code, Event, Id, Kind, NodeId, Open, Origin, Peer, Ref};
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,12 @@ pub struct Env {
     now: i64,
     wall: i64,
     last: Ref,
+    full: Vec<(Peer, bool)>, // queues (A8.3)
 }
 
 impl Env {
     pub(crate) const fn new() -> Env {
-        Env { out: Vec::new(), count: 0, now: 0, wall: 0, last: 0 }
+        Env { out: Vec::new(), count: 0, now: 0, wall: 0, last: 0, full: Vec::new() }
     }
 
     pub(crate) fn begin(&mut self, now: i64, wall: i64) {
@@ -96,6 +97,34 @@ impl Env {
     /// A message of at most 64 KiB. It may be lost.
     pub fn send(&mut self, peer: Peer, id: Id, class: Class, message: &[u8]) {
         self.emit(1, bulk(class), peer, id, 0, 0, &[message]);
+    }
+
+    /// send that holds back: false means that the host's queue to the peer is full and
+    /// nothing was written; [`crate::Kind::WRITABLE`] says when to try again. True is no promise:
+    /// [`crate::Kind::WOULD_BLOCK`] with the reference says that the message was not taken after
+    /// all. Reference 0 takes a fresh one; within is as in send_within, 0 for none.
+    pub fn try_send(&mut self, reference: Ref, peer: Peer, id: Id, class: Class, within: u64, message: &[u8]) -> bool {
+        if self.full.contains(&(peer, bulk(class) != 0)) {
+            return false;
+        }
+        let reference = if reference == 0 { self.new_ref() } else { reference };
+        self.emit(1, bulk(class), peer, id, reference, within, &[message]);
+        true
+    }
+
+    /// A message that is worth nothing when it has not left after so many nanoseconds.
+    pub fn send_within(&mut self, within: u64, peer: Peer, id: Id, class: Class, message: &[u8]) {
+        self.emit(1, bulk(class), peer, id, 0, within.max(1), &[message]);
+    }
+
+    pub(crate) fn backpressure(&mut self, ev: &Event) {
+        let queue = (ev.peer, ev.flags & BULK != 0);
+        match ev.kind {
+            Kind::WOULD_BLOCK if !self.full.contains(&queue) => self.full.push(queue),
+            Kind::WRITABLE => self.full.retain(|q| *q != queue),
+            Kind::PEER_DOWN => self.full.retain(|q| q.0 != ev.peer),
+            _ => {}
+        }
     }
 
     /// One message to many peers.

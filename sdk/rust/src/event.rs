@@ -21,7 +21,7 @@ impl Kind {
     pub const PEER_UP: Kind = Kind(10);
     /// the same
     pub const PEER_UPDATE: Kind = Kind(11);
-    /// peer id; arg: reason
+    /// peer id; arg: [`crate::down`]
     pub const PEER_DOWN: Kind = Kind(12);
     /// reference; arg: code; data: text
     pub const CONNECT_FAILED: Kind = Kind(13);
@@ -33,6 +33,10 @@ impl Kind {
     pub const OVERLOAD: Kind = Kind(22);
     /// peer id
     pub const UNSUPPORTED: Kind = Kind(23);
+    /// reference peer id, bulk: a [`crate::Env::try_send`] was not taken
+    pub const WOULD_BLOCK: Kind = Kind(24);
+    /// peer, bulk: the queue has room again
+    pub const WRITABLE: Kind = Kind(25);
     /// reference peer id version; arg: bytes we may write; data: [`Open::parse`]
     pub const STREAM_OPEN: Kind = Kind(30);
     /// reference, [`Event::fin`]; data

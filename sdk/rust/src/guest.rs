@@ -81,6 +81,7 @@ fn run(batch: &[u8], module: &mut dyn Module, env: &mut Env) -> u64 {
             arg: u64_at(head, 24),
             data,
         };
+        env.backpressure(&ev);
         module.handle(env, &ev);
     }
     assert!(rest.is_empty(), "malformed batch"); // A1.4

@@ -51,6 +51,20 @@ pub trait Module {
     fn handle(&mut self, env: &mut Env, ev: &Event);
 }
 
+/// Why a peer went away: arg of [`Kind::PEER_DOWN`].
+pub mod down {
+    pub const GOODBYE: u64 = 1;
+    pub const DEAD: u64 = 2;
+    /// It restarted; a new session follows.
+    pub const REPLACED: u64 = 3;
+    /// The id is no longer agreed.
+    pub const AGREEMENT: u64 = 4;
+    /// This host closed the session.
+    pub const LOCAL: u64 = 5;
+    /// A rule of one of the two operators forbids it.
+    pub const DENIED: u64 = 6;
+}
+
 /// Why a stream was reset or a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
