@@ -81,9 +81,6 @@ builtin = ["capability", "identity"] # compiled-in modules to run; default: none
 # [module.echo]
 # carrier = "builtin"         # run it compiled in instead of from its package
 # record = true               # keep every batch in records/echo, for "nethost module replay"
-# [module.echo.limits]        # of a module that is a process
-# memory = "1GiB"             # address space, each of its processes
-# open_files = 256
 `
 
 func initCommand() *cobra.Command {

@@ -29,7 +29,7 @@ func TestLimits(t *testing.T) {
 	if _, err := d.deliver("allocate " + strconv.Itoa(5<<30)); !errors.Is(err, module.ErrGone) {
 		t.Fatalf("above its limit: %v", err)
 	}
-	log.await(t, "out of memory")
+	log.await(t, "fatal error")
 }
 
 // TestNoZombie: after Close the pid is nobody's.

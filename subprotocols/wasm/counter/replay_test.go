@@ -133,6 +133,9 @@ func newGuests(t *testing.T) *wasm.Carrier {
 // TestReplay: what a guest did is done again, byte by byte, by a guest and by the same
 // module in this process (R4.1, R4.4), and a module that counts otherwise is found out.
 func TestReplay(t *testing.T) {
+	if raced {
+		t.Skip("compiling a Go guest under the race detector takes minutes")
+	}
 	spec, guests := guestSpec(t), newGuests(t)
 	t.Run("whole", func(t *testing.T) { replayWhole(t, spec, guests) })
 	t.Run("parts", func(t *testing.T) { replayParts(t, spec, guests) })
