@@ -24,7 +24,8 @@ type Mesh struct {
 	v    sdk.Version
 	now  time.Duration
 	// Sent counts the bytes written between nodes.
-	Sent uint64
+	Sent  uint64
+	mates []*Mesh // what runs on the same nodes, this one among them
 }
 
 // MeshNode is one node of a Mesh.
@@ -185,7 +186,7 @@ func (m *Mesh) Run() {
 	m.t.Helper()
 	for round := 0; ; round++ {
 		busy := false
-		for _, n := range m.Nodes {
+		for _, n := range m.everything() {
 			if n.up && len(n.queue) > 0 {
 				busy = true
 				n.batch()
@@ -207,7 +208,7 @@ func (m *Mesh) Advance(d time.Duration) {
 		var n *MeshNode
 		var ref sdk.Ref
 		at := end + 1
-		for _, c := range m.Nodes {
+		for _, c := range m.everything() {
 			if !c.up {
 				continue
 			}
@@ -218,10 +219,10 @@ func (m *Mesh) Advance(d time.Duration) {
 			}
 		}
 		if n == nil {
-			m.now = end
+			m.setNow(end)
 			return
 		}
-		m.now = max(m.now, at)
+		m.setNow(max(m.now, at))
 		delete(n.timers, ref)
 		n.Queue(sdk.Event{Kind: sdk.EvTimer, Ref: ref})
 		m.Run()

@@ -16,6 +16,16 @@ func (n *MeshNode) apply(f sdk.Effect) {
 			far := n.m.Nodes[j]
 			far.Queue(sdk.Event{Kind: sdk.EvMessage, Peer: far.peers[n.index], ID: f.ID, Version: n.m.v, Payload: f.Payload})
 		}
+	case sdk.OpSendMany:
+		peers, msg, err := sdk.ParseSendMany(f.Payload)
+		if err != nil {
+			n.m.t.Fatalf("sdktest: node %d: SendMany: %v", n.index, err)
+		}
+		for _, p := range peers {
+			n.apply(sdk.Effect{Kind: sdk.OpSend, Flags: f.Flags, ID: f.ID, Peer: p, Payload: msg})
+		}
+	case sdk.OpAnnounce:
+		n.announced(f)
 	case sdk.OpTimer:
 		if delete(n.timers, f.Ref); f.Arg > 0 {
 			n.timers[f.Ref] = n.m.now + max(time.Duration(f.Arg), sdk.MinTimer)
@@ -55,6 +65,10 @@ func (n *MeshNode) stream(f sdk.Effect) {
 		o, err := sdk.ParseOpen(f.Payload)
 		if err != nil || f.Ref%2 != 1 {
 			n.m.t.Fatalf("sdktest: node %d: open with ref %d: %v", n.index, f.Ref, err)
+		}
+		if f.Flags&sdk.FlagModule != 0 {
+			n.openMate(f, o)
+			return
 		}
 		if !ok {
 			n.Queue(sdk.Event{Kind: sdk.EvStreamReset, Ref: f.Ref, Arg: uint64(sdk.PeerGone)})
