@@ -180,18 +180,28 @@ func AppendSendMany(b []byte, peers []Peer, msg []byte) []byte {
 
 // ParseSendMany reads what AppendSendMany wrote. msg aliases b.
 func ParseSendMany(b []byte) (peers []Peer, msg []byte, err error) {
-	if len(b) < 4 {
+	list, msg, ok := CutSendMany(b)
+	if !ok {
 		return nil, nil, ErrPayload
+	}
+	peers = make([]Peer, len(list)/4)
+	for i := range peers {
+		peers[i] = Peer(binary.LittleEndian.Uint32(list[4*i:]))
+	}
+	return peers, msg, nil
+}
+
+// CutSendMany is ParseSendMany without an allocation: list holds four bytes a peer,
+// little endian.
+func CutSendMany(b []byte) (list, msg []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
 	}
 	n := uint64(binary.LittleEndian.Uint32(b))
 	if b = b[4:]; uint64(len(b)) < 4*n {
-		return nil, nil, ErrPayload
+		return nil, nil, false
 	}
-	peers = make([]Peer, n)
-	for i := range peers {
-		peers[i] = Peer(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return peers, b[4*n:], nil
+	return b[:4*n], b[4*n:], true
 }
 
 // AppendTags appends a list of short strings (ABI A4.2).

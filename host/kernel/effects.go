@@ -24,6 +24,8 @@ func (k *Kernel) applyEffect(slot int, f *sdk.Effect) {
 	switch f.Kind {
 	case sdk.OpSend:
 		k.send(slot, f)
+	case sdk.OpSendMany:
+		k.sendMany(slot, f)
 	case sdk.OpConnect:
 		k.connect(slot, f)
 	case sdk.OpStreamOpen:

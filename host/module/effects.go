@@ -126,8 +126,8 @@ func faultOfRare(f *sdk.Effect) string {
 			return "a module's own references are odd"
 		}
 	case sdk.OpSendMany:
-		_, msg, err := sdk.ParseSendMany(f.Payload)
-		if err != nil || len(msg) > sdk.MaxMessage {
+		_, msg, ok := sdk.CutSendMany(f.Payload)
+		if !ok || len(msg) > sdk.MaxMessage {
 			return "the list of peers is malformed, or the message too long"
 		}
 	case sdk.OpAnnounce:

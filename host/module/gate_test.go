@@ -39,7 +39,6 @@ func TestGateDenies(t *testing.T) {
 		{"commit", func(e *sdk.Env) { e.Commit(1) }, "state", Grants{State: 100}},
 		{"connect", func(e *sdk.Env) { e.Connect(1, sdk.NodeID{1}) }, "connect", Grants{Connect: true}},
 		{"call", func(e *sdk.Env) { e.OpenModule(0x0C00, sdk.Open{}) }, "call:capability", Grants{Call: []string{"capability"}}},
-		{"send many", func(e *sdk.Env) { e.SendMany(7, sdk.Bulk, []sdk.Peer{1}, nil) }, unimplemented, Grants{}},
 		{"announce", func(e *sdk.Env) { e.Announce([]string{"x"}) }, unimplemented, Grants{}},
 		{"sign", func(e *sdk.Env) { e.Sign(1, []byte("x")) }, unimplemented, Grants{}},
 	} {

@@ -98,7 +98,7 @@ func (g *gate) check(batch []byte, seq uint64) error {
 // slice they are in.
 func (g *gate) sort(f *sdk.Effect) {
 	switch f.Kind {
-	case sdk.OpSend, sdk.OpStreamWrite, sdk.OpStreamCredit, sdk.OpStreamReset, sdk.OpTimer, sdk.OpPenalize:
+	case sdk.OpSend, sdk.OpStreamWrite, sdk.OpStreamCredit, sdk.OpStreamReset, sdk.OpTimer, sdk.OpPenalize, sdk.OpSendMany:
 		g.net = append(g.net, *f)
 	case sdk.OpStreamOpen:
 		g.open(f)
@@ -124,7 +124,7 @@ func (g *gate) sort(f *sdk.Effect) {
 		g.drained = true
 	case sdk.OpSign, sdk.OpVerify, sdk.OpAnnounce:
 		g.statement(f)
-	default: // SendMany
+	default: // effects that this host knows and lacks
 		g.deny(f, unimplemented, "")
 	}
 }

@@ -49,7 +49,8 @@ func (g *gate) statement(f *sdk.Effect) {
 				return
 			}
 		}
-		g.tags = f
+		kept := *f // the network effects move up over it
+		g.tags = &kept
 	}
 }
 
