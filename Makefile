@@ -2,7 +2,7 @@
 export CGO_ENABLED = 0
 GO   ?= go
 DIST  = dist
-WASM  = echo counter capability identity
+WASM  = echo counter capability identity channels
 PKGS  = $(DIST)/plugins
 
 .PHONY: build demo test vet fuzz bench microbench proto clean

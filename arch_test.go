@@ -64,12 +64,12 @@ func list(t *testing.T) []pkg {
 
 // pure are the packages whose heart reads no clock, starts nothing and rolls no
 // dice.
-var pure = []string{"sdk", "sdk/abi", "sdk/name", "sdk/token", "sdk/gossip", "registry", "host/wire", "host/identity", "host/session", "host/stream", "host/route",
+var pure = []string{"sdk", "sdk/abi", "sdk/name", "sdk/token", "sdk/gossip", "sdk/channel", "registry", "host/wire", "host/identity", "host/session", "host/stream", "host/route",
 	"host/liveness", "host/pmtu", "host/kernel", "host/impair"}
 
 // protocolRooms are what a built-in protocol may import of this module: the contract,
 // and what several protocols must agree on to the byte.
-var protocolRooms = []string{"nethost/sdk", "nethost/sdk/name", "nethost/sdk/token", "nethost/sdk/gossip"}
+var protocolRooms = []string{"nethost/sdk", "nethost/sdk/name", "nethost/sdk/token", "nethost/sdk/gossip", "nethost/sdk/channel"}
 
 func isPure(rel string) bool {
 	return slices.Contains(pure, rel) || strings.HasPrefix(rel, "subprotocols/builtin/")
@@ -81,7 +81,7 @@ var floors = []struct {
 	prefix string
 	floor  int
 }{
-	{"sdk/client", 1}, {"sdk/abi", 1}, {"sdk/name", 0}, {"sdk/token", 1}, {"sdk/gossip", 1}, {"sdk/sdktest", 3}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
+	{"sdk/client", 2}, {"sdk/abi", 1}, {"sdk/name", 0}, {"sdk/token", 1}, {"sdk/gossip", 1}, {"sdk/channel", 1}, {"sdk/sdktest", 3}, {"sdk/guest", 2}, {"sdk/plugin", 2}, {"sdk", 0},
 	{"registry", 1}, {"host/link", 2}, {"host/internal", 2}, {"host/impair/proxy", 1}, {"host/impair", 0},
 	{"host/wire", 1}, {"host/identity", 2}, {"host/route", 3}, {"host/liveness", 1}, {"host/pmtu", 1}, {"host/store", 1}, {"host/dirwatch", 1}, {"host/discovery", 1},
 	{"host/session", 3}, {"host/stream", 3}, {"host/module/", 5}, {"host/module", 3}, {"host/localapi", 3},
@@ -218,7 +218,7 @@ func TestArchitecture(t *testing.T) {
 	})
 
 	t.Run("sdk builds as a guest", func(t *testing.T) {
-		cmd := exec.Command("go", "build", "./sdk", "./sdk/abi", "./sdk/name", "./sdk/token", "./sdk/gossip", "./sdk/guest", "./subprotocols/builtin/...")
+		cmd := exec.Command("go", "build", "./sdk", "./sdk/abi", "./sdk/name", "./sdk/token", "./sdk/gossip", "./sdk/channel", "./sdk/guest", "./subprotocols/builtin/...")
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("authors compile these to WebAssembly: %v\n%s", err, out)

@@ -15,6 +15,7 @@ func builtinGrants() map[string]map[string]any {
 	return map[string]map[string]any{
 		"capability": {"state": "1MiB", "sign": true, "connect": true},
 		"identity":   {"state": "8MiB"},
+		"channels":   {"state": "2MiB", "connect": true, "wall": true, "announce": []any{"chan:"}, "call": []any{"capability", "identity"}},
 	}
 }
 
@@ -23,7 +24,7 @@ func builtinSpec(name string, opts module.Options) module.Spec {
 	grants := builtinGrants()
 	maps.Copy(grants, opts.Grants)
 	opts.Grants = grants
-	opts.BuiltinConfig = map[string][]sdk.Pair{"identity": {{Key: "issuers"}}}
+	opts.BuiltinConfig = map[string][]sdk.Pair{"identity": {{Key: "issuers"}}, "channels": {{Key: "access"}}}
 	spec := module.BuiltinSpec(name, builtin.All()[name]().Describe(), opts)
 	if _, said := opts.Overrides[name]["inline"]; !said && name != "echo" {
 		// A query may take a millisecond, which is too long for the reader.

@@ -69,11 +69,11 @@ const configTemplate = `# Configuration of a nethost node. Every key is shown wi
 
 [modules]
 # unsigned = "refuse"         # "allow" loads modules that nobody signed
-builtin = ["capability", "identity"] # compiled-in modules to run; default: none. There is "echo" as well
+builtin = ["capability", "identity", "channels"] # compiled-in modules to run; default: none. There is "echo" as well
 
 # What a module may do is asked for in its module.toml and given here; nothing is
-# given by default, but for compiled-in capability (state, sign, connect) and
-# identity (state).
+# given by default, but for compiled-in capability (state, sign, connect),
+# identity (state) and channels (state, connect, wall, announce, call).
 # [grants.counter]
 # state = "1MiB"              # key-value state, kept across restarts
 # [grants."acme/telemetry"]   # one that is signed: with the label of its publisher

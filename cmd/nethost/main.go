@@ -95,6 +95,7 @@ directory. Relays forward what they have never heard of and cannot read.
 	root.AddCommand(capCommand())
 	root.AddCommand(tokenCommand())
 	root.AddCommand(drainCommand())
+	root.AddCommand(pubCommand(), subCommand(), channelCommand())
 	return root
 }
 

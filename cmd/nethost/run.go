@@ -26,7 +26,7 @@ import (
 
 // coreModules are the modules of this project that may hold core ids. Anybody
 // else needs an id of the vendor or experimental range.
-var coreModules = []string{"echo", "capability", "identity"}
+var coreModules = []string{"echo", "capability", "identity", "channels"}
 
 func runCommand() *cobra.Command {
 	cmd := &cobra.Command{

@@ -5,6 +5,7 @@ package builtin
 import (
 	"nethost/sdk"
 	"nethost/subprotocols/builtin/capability"
+	"nethost/subprotocols/builtin/channels"
 	"nethost/subprotocols/builtin/echo"
 	"nethost/subprotocols/builtin/identity"
 )
@@ -14,6 +15,7 @@ import (
 func All() map[string]func() sdk.Module {
 	return map[string]func() sdk.Module{
 		"capability": capability.New,
+		"channels":   channels.New,
 		"echo":       echo.New,
 		"identity":   identity.New,
 	}
