@@ -95,8 +95,17 @@ func (n *MeshNode) announced(f sdk.Effect) {
 // OpenSlow opens a stream as an application that takes credit bytes and then no more
 // until Grant.
 func (m *Mesh) OpenSlow(i int, method string, credit uint64) *MeshCall {
+	return m.Nodes[i].slow(sdk.Open{From: sdk.FromApp, Method: method}, 0, credit)
+}
+
+// DialSlow is Dial for a peer that takes credit bytes and then no more until Grant.
+func (m *Mesh) DialSlow(j, i int, method string, credit uint64) *MeshCall {
 	n := m.Nodes[i]
-	c := n.open(sdk.Open{From: sdk.FromApp, Method: method}, 0, nil, 0)
+	return n.slow(sdk.Open{From: sdk.FromPeer, Principal: m.Nodes[j].ID[:], Method: method}, n.peers[j], credit)
+}
+
+func (n *MeshNode) slow(o sdk.Open, p sdk.Peer, credit uint64) *MeshCall {
+	c := n.open(o, p, nil, 0)
 	n.streams[c.ref].credit = credit
 	n.queue[len(n.queue)-1].Arg = credit
 	return c
@@ -108,4 +117,16 @@ func (c *MeshCall) Grant(n uint64) {
 		p.credit += n
 		c.n.Queue(sdk.Event{Kind: sdk.EvStreamCredit, Ref: c.ref, Arg: n})
 	}
+}
+
+// LastPeerStream gives the reference of the stream that a node's module opened last
+// to another node, and that is open; 0: none.
+func (m *Mesh) LastPeerStream(i int) sdk.Ref {
+	var last sdk.Ref
+	for ref, p := range m.Nodes[i].streams {
+		if ref%2 == 1 && p.far != nil && p.far.m == m {
+			last = max(last, ref)
+		}
+	}
+	return last
 }

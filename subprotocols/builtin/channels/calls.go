@@ -214,7 +214,7 @@ func (m *module) end(env *sdk.Env, c *call) {
 }
 
 func (m *module) refuseCall(env *sdk.Env, c *call, code sdk.Code, why string) {
-	env.Count("refused", 1)
+	m.count("refused", 1)
 	env.Reset(c.ref, code, cut(strings.TrimSpace(why)))
 	m.end(env, c)
 }
@@ -251,11 +251,15 @@ func (m *module) write(env *sdk.Env) {
 			c.out = nil
 		}
 		if c.sub != nil && c.sub.cutWhy != "" {
-			env.Count("slow_disconnected", 1)
+			m.count("slow_disconnected", 1)
 			m.refuseCall(env, c, sdk.Overloaded, c.sub.cutWhy)
 			continue
 		}
 		m.waits = m.waits || c.credit > 0 && (len(c.out) > 0 || c.sub != nil && m.ready(c.sub))
+	}
+	for _, ref := range m.order {
+		c := m.calls[ref]
+		m.waits = m.waits || c.pub != nil && c.pub.full && !c.pub.t.full()
 	}
 }
 

@@ -16,6 +16,7 @@ type down struct {
 	peer   sdk.Peer
 	node   sdk.NodeID
 	in     []byte
+	owed   int // taken, and not credited
 	credit uint64
 	ctl    []byte // frames that go before all events
 	out    []byte // what is on its way; the rest of a frame at most, between batches
@@ -105,7 +106,7 @@ func (m *module) openDown(env *sdk.Env, ev *sdk.Event, o *sdk.Open) {
 		env.Reset(ev.Ref, sdk.PeerGone, "no such peer")
 		return
 	case len(m.downs) >= maxDowns:
-		env.Count("refused", 1)
+		m.count("refused", 1)
 		env.Reset(ev.Ref, sdk.Overloaded, fmt.Sprintf("%d nodes have joined, the limit", maxDowns))
 		return
 	}
@@ -129,7 +130,7 @@ func (m *module) lostDown(d *down) {
 
 // badDown ends the stream of a node that breaks the protocol.
 func (m *module) badDown(env *sdk.Env, d *down, code sdk.Code, why string) {
-	env.Count("malformed", 1)
+	m.count("malformed", 1)
 	env.Reset(d.ref, code, why)
 	m.lostDown(d)
 }
@@ -137,9 +138,7 @@ func (m *module) badDown(env *sdk.Env, d *down, code sdk.Code, why string) {
 // fromDown takes what a subscriber says.
 func (m *module) fromDown(env *sdk.Env, d *down, ev *sdk.Event) {
 	d.in = append(d.in, ev.Payload...)
-	if len(ev.Payload) > 0 {
-		env.Credit(d.ref, len(ev.Payload))
-	}
+	d.owed += len(ev.Payload)
 	b := d.in
 	for {
 		rec, rest, err := takeFrame(b)
@@ -166,7 +165,7 @@ func (m *module) fromDown(env *sdk.Env, d *down, ev *sdk.Event) {
 			m.badDown(env, d, sdk.InvalidArgument, fmt.Sprintf("frame %d is for subscribers", f.kind))
 			return
 		}
-		if len(d.ctl) > maxHeld {
+		if len(d.ctl) > 8*maxHeld {
 			m.badDown(env, d, sdk.Overloaded, "it does not take the answers")
 			return
 		}
@@ -186,15 +185,15 @@ func (m *module) subscribe(env *sdk.Env, d *down, f *frame) {
 	}
 	refuse := func(code sdk.Code, why string) {
 		d.refused++
-		env.Count("refused", 1)
+		m.count("refused", 1)
 		d.control(&frame{kind: frDenied, ref: f.ref, code: code, text: cut(why)})
 	}
 	switch {
-	case d.sub(f.ref) != nil:
-		refuse(sdk.InvalidArgument, "this reference is taken")
-		return
 	case len(d.subs) >= maxRsubs:
 		refuse(sdk.Overloaded, fmt.Sprintf("%d subscriptions of one node, the limit", maxRsubs))
+		return
+	case d.sub(f.ref) != nil:
+		refuse(sdk.InvalidArgument, "this reference is taken")
 		return
 	case !d.spend(env.Now(), cost):
 		refuse(sdk.Overloaded, "too many subscriptions at once: try again in a second")
@@ -228,7 +227,7 @@ func (m *module) attach(env *sdk.Env, d *down, r *rsub, t *topic) {
 		return
 	}
 	deny := func(code sdk.Code, why string) {
-		env.Count("refused", 1)
+		m.count("refused", 1)
 		d.refused++
 		// A pattern may stand for many channels; their names are not to be had for asking.
 		if r.denied++; r.denied <= 16 {
@@ -334,8 +333,8 @@ func (m *module) refusedBy(env *sdk.Env, d *down, f *frame) {
 	if i < 0 {
 		return
 	}
-	env.Count("publisher_refused", 1)
-	env.Log(sdk.LogWarn, fmt.Sprintf("node %s takes no events of channel %q: %s", d.node.Short(), d.seats[i].t.name, f.text))
+	m.count("publisher_refused", 1)
+	m.warn(env, fmt.Sprintf("node %s takes no events of channel %q: %s", d.node.Short(), d.seats[i].t.name, f.text))
 	m.empty(d.seats[i])
 }
 

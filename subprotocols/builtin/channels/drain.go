@@ -92,6 +92,14 @@ func (m *module) drain(env *sdk.Env, d *down) {
 	}
 }
 
+// release lets a node go on, unless it does not take the answers.
+func (d *down) release(env *sdk.Env) {
+	if d.owed > 0 && len(d.ctl) < maxHeld/4 {
+		env.Credit(d.ref, d.owed)
+		d.owed = 0
+	}
+}
+
 func (d *down) pending() bool {
 	return len(d.ctl) > 0 || slices.ContainsFunc(d.seats, func(s *seat) bool { return len(s.ring) > 0 })
 }
@@ -164,10 +172,10 @@ func (m *module) cutSlow(env *sdk.Env) {
 				continue
 			}
 			if err := m.still(&s.pass, &t.pol); err != nil {
-				env.Count("revoked", 1)
+				m.count("revoked", 1)
 				m.unseat(s, sdk.PermissionDenied, err.Error())
 			} else {
-				env.Count("slow_disconnected", 1)
+				m.count("slow_disconnected", 1)
 				m.unseat(s, sdk.Overloaded, fmt.Sprintf("channel %q: %d events waited for this node, more than its policy lets", t.name, len(s.ring)))
 			}
 			m.waits = true

@@ -144,7 +144,7 @@ func (m *module) recheck(env *sdk.Env) {
 	for _, t := range m.topics {
 		for _, s := range slices.Clone(t.seats) {
 			if err := m.still(&s.pass, &t.pol); err != nil {
-				env.Count("revoked", 1)
+				m.count("revoked", 1)
 				m.unseat(s, sdk.PermissionDenied, err.Error())
 			}
 		}

@@ -150,3 +150,12 @@ func eventIDOf(n sdk.NodeID) channel.EventID {
 func appendPublish(parent *channel.EventID, s string) []byte {
 	return channel.AppendPublish(nil, parent, []byte(s))
 }
+
+func jsonOf(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

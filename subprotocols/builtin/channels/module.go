@@ -100,6 +100,8 @@ type module struct {
 	waits        bool // there is more to do at once
 	pressed      bool // a ring is half full that could be emptied now
 	peerScratch  []sdk.Peer
+	counts       []tally // of this batch
+	logs         int     // lines of this batch
 	draining     bool
 }
 
@@ -137,7 +139,7 @@ func (m *module) Handle(env *sdk.Env, ev *sdk.Event) {
 	case sdk.EvMessage:
 		m.message(env, ev)
 	case sdk.EvDropped:
-		env.Count("sends_dropped", ev.Arg)
+		m.count("sends_dropped", ev.Arg)
 	case sdk.EvStreamOpen:
 		m.open(env, ev)
 	case sdk.EvStreamData, sdk.EvStreamCredit, sdk.EvStreamReset:
@@ -253,9 +255,11 @@ func (m *module) flush(env *sdk.Env) {
 	m.announce(env)
 	for i := range m.downs {
 		m.drain(env, m.downs[i])
+		m.downs[i].release(env)
 	}
 	m.cutSlow(env)
 	m.write(env)
+	m.tell(env)
 	if m.draining {
 		m.draining = false
 		m.leave(env)
@@ -266,6 +270,37 @@ func (m *module) flush(env *sdk.Env) {
 		env.Post(m.pending, nil)
 	}
 	m.arm(env)
+}
+
+// tally is a counter of this batch: an effect for each count could be more than a
+// batch holds.
+type tally struct {
+	name string
+	n    uint64
+}
+
+func (m *module) count(name string, n uint64) {
+	for i := range m.counts {
+		if m.counts[i].name == name {
+			m.counts[i].n += n
+			return
+		}
+	}
+	m.counts = append(m.counts, tally{name, n})
+}
+
+func (m *module) tell(env *sdk.Env) {
+	for _, c := range m.counts {
+		env.Count(c.name, c.n)
+	}
+	m.counts, m.logs = m.counts[:0], 0
+}
+
+// warn logs what a peer may bring about as often as it likes.
+func (m *module) warn(env *sdk.Env, text string) {
+	if m.logs++; m.logs <= 4 {
+		env.Log(sdk.LogWarn, text)
+	}
 }
 
 // arm sets the timer to what is due next.

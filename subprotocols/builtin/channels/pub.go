@@ -16,6 +16,7 @@ type pub struct {
 	t      *topic
 	events uint64
 	last   uint64
+	full   bool // it waits for a slow subscriber
 }
 
 func (m *module) beginPub(env *sdk.Env, c *call) {
@@ -91,7 +92,7 @@ func (m *module) pumpOne(env *sdk.Env, c *call) {
 			m.waits = true
 			break
 		}
-		if t.full() {
+		if c.pub.full = t.full(); c.pub.full {
 			break // the credit of the slowest one brings the next batch
 		}
 		rest, parent, data, ok, err := c.pub.next(b, c.fin)

@@ -128,7 +128,7 @@ func (s *sub) begin(from *origin, next uint64) {
 func (m *module) attachLocal(env *sdk.Env, s *sub, t *topic) {
 	w, err := m.admit(m.self, token.Subscribe, t.name, &s.proof)
 	if err != nil {
-		env.Count("refused", 1)
+		m.count("refused", 1)
 		s.notice(&channel.Notice{Notice: "refused", Channel: t.name, Publisher: m.self.String(), Code: uint32(sdk.PermissionDenied), Text: err.Error()})
 		return
 	}
@@ -201,7 +201,7 @@ func (s *sub) notice(n *channel.Notice) {
 // format moves events from the ring to the application's stream.
 func (m *module) format(s *sub) {
 	n := 0
-	for n < len(s.ring) && len(s.c.out) < maxOut && (s.limit == 0 || s.sent < s.limit) {
+	for n < len(s.ring) && len(s.c.out) < maxOut && uint64(len(s.c.out)) < s.c.credit && (s.limit == 0 || s.sent < s.limit) {
 		it := &s.ring[n]
 		if it.pass != nil && m.held(it.pass) {
 			break

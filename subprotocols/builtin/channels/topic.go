@@ -225,7 +225,7 @@ func (m *module) toGroup(env *sdk.Env, t *topic, g *group, e *event) {
 		}
 	}
 	t.lost++
-	env.Count("group_lost", 1)
+	m.count("group_lost", 1)
 }
 
 // keep retains an event (P4).

@@ -80,7 +80,7 @@ func (m *module) list(env *sdk.Env, id sdk.NodeID, pattern string) {
 	i, ok := m.upAt(id)
 	if !ok {
 		if len(m.ups) >= maxUps {
-			env.Count("too_many_publishers", 1)
+			m.count("too_many_publishers", 1)
 			return
 		}
 		m.ups = slices.Insert(m.ups, i, &up{node: id, retryAt: env.Now()})
@@ -157,9 +157,10 @@ func (m *module) join(env *sdk.Env) {
 				u.say(&frame{kind: frSub, ref: s.ref, age: age, name: s.pattern, group: s.group, chain: s.proof.raw})
 			}
 		}
-		if n := min(len(u.out), int(min(u.credit, maxHeld))); n > 0 {
+		if n := min(len(u.out), int(min(u.credit, maxHeld)), max(m.left, 0)); n > 0 {
 			env.Write(u.ref, u.out[:n], false)
-			u.out, u.credit = u.out[n:], u.credit-uint64(n)
+			u.out, u.credit, m.left = u.out[n:], u.credit-uint64(n), m.left-n
+			m.waits = m.waits || len(u.out) > 0 && u.credit > 0
 		}
 	}
 }
@@ -201,7 +202,7 @@ func (m *module) fromUp(env *sdk.Env, u *up, ev *sdk.Event) {
 			err = m.upFrame(env, u, &f)
 		}
 		if err != nil {
-			env.Count("malformed", 1)
+			m.count("malformed", 1)
 			env.Reset(u.ref, sdk.InvalidArgument, cut(err.Error()))
 			u.wait = retryLast / 2
 			m.lostUp(env, u)
@@ -253,13 +254,13 @@ func (m *module) upFrame(env *sdk.Env, u *up, f *frame) error {
 // looked at here (A3).
 func (m *module) declared(env *sdk.Env, u *up, f *frame) error {
 	if !slices.ContainsFunc(u.patterns, func(p string) bool { return name.Match(p, f.name) }) {
-		env.Count("lies", 1)
+		m.count("lies", 1)
 		return fmt.Errorf("%w: channel %q is none that was asked for", errFrame, f.name)
 	}
 	r := u.remote(f.num)
 	switch {
 	case r != nil && r.from.channel != f.name:
-		env.Count("lies", 1)
+		m.count("lies", 1)
 		return fmt.Errorf("%w: channel %d is called %q and %q", errFrame, f.num, r.from.channel, f.name)
 	case r == nil && len(u.remotes) >= maxSeats:
 		return fmt.Errorf("%w: more than %d channels", errFrame, maxSeats)
@@ -282,7 +283,7 @@ func (m *module) declared(env *sdk.Env, u *up, f *frame) error {
 // refuse turns a publisher away that may not publish what it does.
 func (m *module) refuse(env *sdk.Env, u *up, r *remote, why error) {
 	r.refused = true
-	env.Count("publisher_refused", 1)
+	m.count("publisher_refused", 1)
 	text := strings.TrimSpace(why.Error())
 	u.say(&frame{kind: frRefuse, num: r.num, code: sdk.PermissionDenied, text: cut(text)})
 	for _, s := range u.sent {
@@ -326,7 +327,7 @@ func (m *module) event(env *sdk.Env, u *up, f *frame) error {
 	}
 	r := u.remote(f.num)
 	if r == nil {
-		env.Count("unknown_channel", 1)
+		m.count("unknown_channel", 1)
 		return nil
 	}
 	if len(r.joined) == 0 || !m.checkRemote(env, u, r) {
@@ -353,25 +354,25 @@ func (m *module) message(env *sdk.Env, ev *sdk.Event) {
 	node, ok := m.peers[ev.Peer]
 	b := ev.Payload
 	if !ok || len(b) < 5 || ev.ID != ID {
-		env.Count("malformed", 1)
+		m.count("malformed", 1)
 		return
 	}
 	f, err := parseFrame(b[4:])
 	if err != nil || f.kind != frEvent && f.kind != frOne {
-		env.Count("malformed", 1)
+		m.count("malformed", 1)
 		return
 	}
 	u := m.up(node)
 	if u == nil {
-		env.Count("unknown_channel", 1)
+		m.count("unknown_channel", 1)
 		return
 	}
 	r := u.remote(f.num)
 	if r == nil || r.reliable || r.from.epoch != uint32(b[0])|uint32(b[1])<<8|uint32(b[2])<<16|uint32(b[3])<<24 {
-		env.Count("unknown_channel", 1)
+		m.count("unknown_channel", 1)
 		return
 	}
 	if err := m.event(env, u, &f); err != nil {
-		env.Count("malformed", 1)
+		m.count("malformed", 1)
 	}
 }
