@@ -76,20 +76,23 @@ type SubscribeOptions struct {
 
 // Subscribe gives the events of the channels that a pattern stands for, until ctx
 // ends, the loop is left, or the node refuses: then the last pair holds the error.
-// When the node goes away it subscribes again until it is back; Missed of the next
+// When the node goes away after that it subscribes again until it is back; Missed of the next
 // event counts what was lost, and no event comes twice.
 func (c *Client) Subscribe(ctx context.Context, pattern string, o SubscribeOptions) iter.Seq2[channel.Event, error] {
 	o.Pattern, o.Format = pattern, channel.Frames
 	return func(yield func(channel.Event, error) bool) {
 		r := reader{c: c, o: &o, yield: yield, had: map[had]seen{}}
 		var wait time.Duration
-		for {
+		for first := time.Now(); ; {
 			began := time.Now()
+			if r.left = o.WaitS - began.Sub(first).Seconds(); o.WaitS > 0 && r.left <= 0 {
+				return
+			}
 			err := r.run(ctx)
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			if o.Once || !again(err) {
+			if o.Once || !r.once || !again(err) {
 				yield(channel.Event{}, err)
 				return
 			}
@@ -121,6 +124,8 @@ type reader struct {
 	yield func(channel.Event, error) bool
 	had   map[had]seen
 	n     uint64
+	left  float64 // of WaitS
+	once  bool    // it was subscribed once
 }
 
 // run is one stream of it. No error means that it is over.
@@ -133,6 +138,9 @@ func (r *reader) run(ctx context.Context) error {
 	o := r.o.Subscribe
 	if o.Max > 0 {
 		o.Max -= r.n
+	}
+	if o.WaitS > 0 {
+		o.WaitS = r.left
 	}
 	if _, err := s.Write(header(o)); err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -184,6 +192,7 @@ func (r *reader) record(rec []byte) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	r.once = true
 	if n != nil {
 		r.notice(n)
 		return false, nil

@@ -77,6 +77,7 @@ func (m *module) stream(env *sdk.Env, ev *sdk.Event) {
 		return
 	case *want:
 		if ev.Kind == sdk.EvStreamReset || ev.FIN() {
+			x.warned = x.warned || sdk.Code(ev.Arg) == sdk.Draining // the node stops
 			m.capLost(env, x, string(ev.Payload))
 		} else if ev.Kind == sdk.EvStreamData {
 			x.in = lines(x.in, ev.Payload, func(l []byte) { m.capHeard(env, x, l) })
@@ -85,6 +86,7 @@ func (m *module) stream(env *sdk.Env, ev *sdk.Event) {
 		return
 	case *watcher:
 		if ev.Kind == sdk.EvStreamReset || ev.FIN() {
+			x.warned = x.warned || sdk.Code(ev.Arg) == sdk.Draining
 			m.identityLost(env, string(ev.Payload))
 		} else if ev.Kind == sdk.EvStreamData {
 			x.in = lines(x.in, ev.Payload, func(l []byte) { m.floorsHeard(env, l) })

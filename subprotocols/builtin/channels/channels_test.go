@@ -8,7 +8,7 @@ import (
 	"nethost/sdk"
 )
 
-// TestPublishSubscribe: F1, F2, J1: a subscriber names no node; whoever is first.
+// TestPublishSubscribe: F1, F2, J1, R3, R4: a subscriber names no node; whoever is first.
 func TestPublishSubscribe(t *testing.T) {
 	b := newBus(t, 3)
 	early := b.sub(0, "sensors/*", "")
@@ -61,7 +61,7 @@ func TestOwnNode(t *testing.T) {
 	}
 }
 
-// TestSeveralPublishers: J1: all publishers of one name are joined, in order each.
+// TestSeveralPublishers: J1, R1: all publishers of one name are joined, in order each.
 func TestSeveralPublishers(t *testing.T) {
 	b := newBus(t, 4)
 	s := b.sub(0, "news", "")
@@ -131,7 +131,7 @@ func TestRetain(t *testing.T) {
 	got(t, first, "1 2 3 4 5")
 }
 
-// TestUnreliable: R2: events are messages; what is lost is a gap, what is late is
+// TestUnreliable: R2, W4: events are messages; what is lost is a gap, what is late is
 // dropped.
 func TestUnreliable(t *testing.T) {
 	b := newBus(t, 3)
@@ -243,4 +243,29 @@ func TestParents(t *testing.T) {
 	if len(e) != 1 || len(f) != 1 || e[0].Parent == nil || e[0].Parent.Seq != 9 || e[0].Parent.Publisher != b.Nodes[1].ID.String() || f[0].Parent != nil {
 		t.Errorf("got %+v and %+v", e, f)
 	}
+}
+
+// TestOneCopy: J2, J5: an event goes to a node once, whatever number of its
+// subscriptions it is for; one that comes later begins where its JOIN says.
+func TestOneCopy(t *testing.T) {
+	b := newBus(t, 2)
+	first := b.sub(1, "a/b", "")
+	p := b.pub(0, "a/b", "")
+	b.settle()
+	b.Advance(2 * warm)
+	big := strings.Repeat("x", 10_000)
+	before := b.Sent
+	b.say(p, big)
+	one := b.Sent - before
+	second, third := b.sub(1, "a/*", ""), b.sub(1, "**", "")
+	b.settle()
+	before = b.Sent
+	b.say(p, big)
+	if three := b.Sent - before; three > one+100 || one < 10_000 {
+		t.Errorf("%d bytes for one subscription, %d for three", one, three)
+	}
+	b.say(p, "end")
+	got(t, first, big+" "+big+" end")
+	got(t, second, big+" end")
+	got(t, third, big+" end")
 }

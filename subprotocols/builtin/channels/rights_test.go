@@ -42,7 +42,7 @@ func (b *bus) guard(pattern string, nodes ...int) {
 	}
 }
 
-// TestTokens: A1 to A3: who has no token gets nothing and hears why, and a token says
+// TestTokens: A1, A2 and A3: who has no token gets nothing and hears why, and a token says
 // nothing of a name beside its own.
 func TestTokens(t *testing.T) {
 	b := newBus(t, 3)
@@ -204,7 +204,7 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// TestPolicyHoldsAtOnce: P1: a policy that changes is obeyed by what is under way.
+// TestPolicyHoldsAtOnce: P1, P7: a policy that changes is obeyed by what is under way.
 func TestPolicyHoldsAtOnce(t *testing.T) {
 	b := newBus(t, 2)
 	s := b.sub(1, "x", "")
