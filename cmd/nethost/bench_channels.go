@@ -23,7 +23,7 @@ import (
 
 // benchChannels measures what channels stand on: who is where, and who may.
 func benchChannels(ctx context.Context, e *benchEnv) error {
-	for _, part := range []func(context.Context, *benchEnv) error{benchQueries, benchTokens, benchTags} {
+	for _, part := range []func(context.Context, *benchEnv) error{benchQueries, benchTokens, benchTags, benchPubSub} {
 		if err := part(ctx, e); err != nil {
 			return err
 		}
