@@ -166,7 +166,7 @@ func TestReadmeModule(t *testing.T) {
 		$N module build shout --out plugins/shout
 		$N init --data a
 		$N run --data a --listen 127.0.0.1:0 --plugins plugins --dev &
-		$N modules --data a --wait 3 --within 60s
+		$N modules --data a --wait 4 --within 60s
 		$N call --data a shout --text hello`)
 	if !strings.HasSuffix(out, "HELLO") {
 		t.Errorf("got %s", out)
