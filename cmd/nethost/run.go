@@ -76,10 +76,7 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	if cfg.Incarnation, err = store.Incarnation(c.Data); err != nil {
 		return err
 	}
-
-	cfg.SaveIncarnation = func(n uint64) error { return store.SaveIncarnation(c.Data, n) }
-	cfg.Crash, cfg.Kept = filepath.Join(c.Data, "crash"), filepath.Join(c.Data, "modules")
-	cfg.Records = filepath.Join(c.Data, "records")
+	dataFiles(&cfg, c.Data)
 	plugins := &catalogue{c: c, log: log}
 	cfg.Widens, cfg.Disabled = plugins.widens, plugins.isDisabled
 	if err := plugins.readDisabled(); err != nil {
@@ -131,6 +128,12 @@ func runNode(ctx context.Context, c *Config, errOut io.Writer) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// dataFiles says where below the data directory a host keeps what.
+func dataFiles(cfg *host.Config, dir string) {
+	cfg.SaveIncarnation = func(n uint64) error { return store.SaveIncarnation(dir, n) }
+	cfg.Crash, cfg.Kept, cfg.Records = filepath.Join(dir, "crash"), filepath.Join(dir, "modules"), filepath.Join(dir, "records")
 }
 
 func listenUDP(c *Config) (*link.UDP, error) {
