@@ -220,6 +220,7 @@ func (e *nsEcho) roundTrip(after string) {
 // Whatever happens to the relay on the path, or to A's address, the mesh heals both
 // ways, and one stream goes on through all of it.
 func TestFaultsInNamespaces(t *testing.T) {
+	t.Setenv("NETHOST_DISCOVERY__MDNS", "false") // else all of them are neighbours
 	net := newNSNet(t)
 	relays := []*nsNode{net.add("r1"), net.add("r2")}
 	b := net.add("b", relays...)
