@@ -24,14 +24,14 @@ func TestScaffolds(t *testing.T) {
 				t.Helper()
 				var out, errOut bytes.Buffer
 				if code := run(args, strings.NewReader(""), &out, &errOut); code != 0 {
-					if os.Getenv("NETHOST_REQUIRE_TOOLCHAINS") == "" && strings.Contains(errOut.String(), toolchain.ErrMissing.Error()) {
+					if os.Getenv("REQUIRE_TOOLCHAINS") == "" && strings.Contains(errOut.String(), toolchain.ErrMissing.Error()) {
 						t.Skipf("LEFT OUT: %s", &errOut)
 					}
 					t.Fatalf("nethost %s: exit %d\n%s%s", strings.Join(args, " "), code, &out, &errOut)
 				}
 				return out.String()
 			}
-			if language == "python" && exec.Command("python3", "-c", "import grpc").Run() != nil && os.Getenv("NETHOST_REQUIRE_TOOLCHAINS") == "" {
+			if language == "python" && exec.Command("python3", "-c", "import grpc").Run() != nil && os.Getenv("REQUIRE_TOOLCHAINS") == "" {
 				t.Skip("LEFT OUT: no python3 with grpcio (`pip install grpcio`)")
 			}
 			nethost("module", "new", "greeter", "--lang", language, "--id", "0xF123", "--dir", dir)

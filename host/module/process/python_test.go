@@ -17,7 +17,7 @@ import (
 func pythonSpec(t *testing.T, name string, id sdk.ID) module.Spec {
 	t.Helper()
 	if out, err := exec.Command("python3", "-c", "import grpc").CombinedOutput(); err != nil {
-		if os.Getenv("NETHOST_REQUIRE_TOOLCHAINS") == "" {
+		if os.Getenv("REQUIRE_TOOLCHAINS") == "" {
 			t.Skipf("LEFT OUT: no python3 with grpcio (`pip install grpcio`): %v %s", err, out)
 		}
 		t.Fatalf("python3 with grpcio: %v\n%s", err, out)

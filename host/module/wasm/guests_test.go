@@ -26,7 +26,7 @@ func buildForeign(t *testing.T, language, name string) []byte {
 	out := filepath.Join(t.TempDir(), name+".wasm")
 	var log bytes.Buffer
 	err = toolchain.Job{Dir: dir, Artifact: out, SDK: os.DirFS("../../../sdk"), Output: &log}.Build(t.Context())
-	if errors.Is(err, toolchain.ErrMissing) && os.Getenv("NETHOST_REQUIRE_TOOLCHAINS") == "" {
+	if errors.Is(err, toolchain.ErrMissing) && os.Getenv("REQUIRE_TOOLCHAINS") == "" {
 		t.Skipf("LEFT OUT: %v", err)
 	}
 	if err != nil {
