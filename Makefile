@@ -2,14 +2,16 @@
 export CGO_ENABLED = 0
 GO   ?= go
 DIST  = dist
-WASM  = echo counter capability identity channels
+WASM  = echo counter
+MESH  = capability identity channels
 PKGS  = $(DIST)/plugins
 
 .PHONY: build demo test vet fuzz bench microbench proto clean
 
-build: ## the binary, the guests and the plugins, into dist/
+build: ## the binary, the guests and the plugins, into dist/; plugins-mesh has as guests what the binary has compiled in
 	@$(GO) build -trimpath -o $(DIST)/nethost ./cmd/nethost
 	@for m in $(WASM); do $(DIST)/nethost module build --quiet subprotocols/wasm/$$m --out $(PKGS)/$$m || exit 1; done
+	@for m in $(MESH); do $(DIST)/nethost module build --quiet subprotocols/wasm/$$m --out $(DIST)/plugins-mesh/$$m || exit 1; done
 	@$(DIST)/nethost module build --quiet plugins/hostinfo --out $(PKGS)/hostinfo
 	@$(DIST)/nethost module build --quiet plugins/echo --out $(DIST)/plugins-process/echo
 
