@@ -26,6 +26,12 @@ const (
 	writePieces   = 256
 	// lookBack is how many messages before the last one a datagram may still join.
 	lookBack = 16
+	// shortCall is up to how many messages a call is made without telling Go's
+	// scheduler. Telling it wakes sysmon, its watching thread, out of a node that was
+	// idle: for each question and each answer a thread that wants the core of who
+	// waits for it. No call waits for anything; what is longer tells, so that the
+	// collector need not wait for it.
+	shortCall = 2
 
 	controlSize = 64
 )
@@ -139,10 +145,17 @@ func (m *mmsg) recv(fd uintptr) bool {
 		h.SetControllen(controlSize)
 	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.rmsgs[0])), uintptr(m.rwant), unix.MSG_DONTWAIT, 0, 0)
+		var n uintptr
+		var errno syscall.Errno
+		if m.rn <= shortCall {
+			n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.rmsgs[0])), uintptr(m.rwant), unix.MSG_DONTWAIT, 0, 0)
+		} else {
+			n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.rmsgs[0])), uintptr(m.rwant), unix.MSG_DONTWAIT, 0, 0)
+		}
 		switch errno {
 		case unix.EINTR:
 		case unix.EAGAIN:
+			m.rn = 0
 			return false
 		default:
 			m.rn, m.rerr = int(n), errno

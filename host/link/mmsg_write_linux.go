@@ -263,7 +263,13 @@ func (m *mmsg) seal(i int) {
 // waits.
 func (m *mmsg) send(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&m.wmsgs[m.sent])), uintptr(m.nmsgs-m.sent), unix.MSG_DONTWAIT, 0, 0)
+		var n uintptr
+		var errno syscall.Errno
+		if left := m.nmsgs - m.sent; left <= shortCall {
+			n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&m.wmsgs[m.sent])), uintptr(left), unix.MSG_DONTWAIT, 0, 0)
+		} else {
+			n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&m.wmsgs[m.sent])), uintptr(left), unix.MSG_DONTWAIT, 0, 0)
+		}
 		switch errno {
 		case unix.EINTR:
 			continue
