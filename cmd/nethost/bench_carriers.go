@@ -196,21 +196,41 @@ func bareSocket(ctx context.Context, env *benchEnv) (map[int]float64, error) {
 
 // roundTrips repeats a round trip and gives the median in microseconds.
 func roundTrips(once func() error) (float64, error) {
-	for range 200 {
-		if err := once(); err != nil {
-			return 0, err
+	us, err := inTurns(once)
+	if err != nil {
+		return 0, err
+	}
+	return us[0], nil
+}
+
+// inTurns repeats round trips of several kinds, each for a while and then the next
+// one, and gives the medians in microseconds: what slows the machine for a second
+// slows all of them.
+func inTurns(ways ...func() error) ([]float64, error) {
+	const turns, warm = 8, 50
+	all := make([][]float64, len(ways))
+	for range turns {
+		for i, once := range ways {
+			for range warm {
+				if err := once(); err != nil {
+					return nil, err
+				}
+			}
+			for began := time.Now(); time.Since(began) < 2*benchFor/turns; {
+				t := time.Now()
+				if err := once(); err != nil {
+					return nil, err
+				}
+				all[i] = append(all[i], float64(time.Since(t).Nanoseconds())/1e3)
+			}
 		}
 	}
-	var us []float64
-	for began := time.Now(); time.Since(began) < 2*benchFor; {
-		t := time.Now()
-		if err := once(); err != nil {
-			return 0, err
-		}
-		us = append(us, float64(time.Since(t).Nanoseconds())/1e3)
+	medians := make([]float64, len(ways))
+	for i, us := range all {
+		sort.Float64s(us)
+		medians[i] = us[len(us)/2]
 	}
-	sort.Float64s(us)
-	return us[len(us)/2], nil
+	return medians, nil
 }
 
 // benchPeerCommand is the other process of a baseline.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,18 +35,6 @@ func benchRoundTrips(ctx context.Context, env *benchEnv, one, two float64) error
 	if err != nil {
 		return err
 	}
-	udp1, err := plainUDP(ctx, env, false, false)
-	if err != nil {
-		return err
-	}
-	udp2, err := plainUDP(ctx, env, true, false)
-	if err != nil {
-		return err
-	}
-	udpX, err := plainUDP(ctx, env, false, true)
-	if err != nil {
-		return err
-	}
 	r, err := embed(ctx, network, nil)
 	if err != nil {
 		return err
@@ -55,15 +44,15 @@ func benchRoundTrips(ctx context.Context, env *benchEnv, one, two float64) error
 		return err
 	}
 	for _, c := range []struct {
-		name, base   string
-		baseUS, goal float64
-		peers        []host.PeerAddr
-		to           sdk.NodeID
-		process      bool
+		name, base       string
+		goal             float64
+		peers            []host.PeerAddr
+		to               sdk.NodeID
+		relayed, process bool
 	}{
-		{"1 KiB round trip, direct, one process", "plain UDP", udp1, one, []host.PeerAddr{b.peer()}, b.Self(), false},
-		{"1 KiB round trip, through a relay, one process", "plain UDP over two hops", udp2, 2.5, []host.PeerAddr{r.peer()}, b.Self(), false},
-		{"1 KiB round trip, direct, two processes", "plain UDP, two processes", udpX, two, nil, sdk.NodeID{}, true},
+		{"1 KiB round trip, direct, one process", "plain UDP", one, []host.PeerAddr{b.peer()}, b.Self(), false, false},
+		{"1 KiB round trip, through a relay, one process", "plain UDP over two hops", 2.5, []host.PeerAddr{r.peer()}, b.Self(), true, false},
+		{"1 KiB round trip, direct, two processes", "plain UDP, two processes", two, nil, sdk.NodeID{}, false, true},
 	} {
 		if c.process {
 			far, err := startChild(ctx, env, network)
@@ -77,17 +66,26 @@ func benchRoundTrips(ctx context.Context, env *benchEnv, one, two float64) error
 		if err != nil {
 			return err
 		}
-		us, err := streamTrips(ctx, a, c.to)
+		udp, stop, err := plainUDP(ctx, env, c.relayed, c.process)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		stream, err := streamTrips(ctx, a, c.to)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		env.ratio(c.name, us, "us", c.base, c.baseUS, c.goal)
+		ways := []func() error{udp, stream}
 		if !c.process {
-			us, err := unaryTrips(ctx, a, c.to)
-			if err != nil {
-				return err
-			}
-			env.ratio(strings.Replace(c.name, "round trip", "unary call", 1), us, "us", c.base, c.baseUS, 0)
+			ways = append(ways, unaryTrips(ctx, a, c.to))
+		}
+		us, err := inTurns(ways...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		env.ratio(c.name, us[1], "us", c.base, us[0], c.goal)
+		if !c.process {
+			env.ratio(strings.Replace(c.name, "round trip", "unary call", 1), us[2], "us", c.base, us[0], 0)
 		}
 	}
 	return nil
@@ -171,27 +169,26 @@ func startChild(ctx context.Context, env *benchEnv, network identity.NetworkKey,
 	return c, err
 }
 
-// streamTrips measures 1 KiB there and back on one open stream.
-func streamTrips(ctx context.Context, a embedded, to sdk.NodeID) (float64, error) {
+// streamTrips is 1 KiB there and back on one open stream.
+func streamTrips(ctx context.Context, a embedded, to sdk.NodeID) (once func() error, err error) {
 	s, err := a.Open(ctx, host.Target{Node: to, ID: 7})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer s.Close()
 	buf := make([]byte, 1024)
-	return roundTrips(func() error {
+	return func() error {
 		if _, err := s.Write(buf); err != nil {
 			return err
 		}
 		_, err := io.ReadFull(s, buf)
 		return err
-	})
+	}, nil
 }
 
-// unaryTrips measures open, 1 KiB, end, and the whole answer.
-func unaryTrips(ctx context.Context, a embedded, to sdk.NodeID) (float64, error) {
+// unaryTrips is open, 1 KiB, end, and the whole answer.
+func unaryTrips(ctx context.Context, a embedded, to sdk.NodeID) (once func() error) {
 	buf := make([]byte, 1024)
-	return roundTrips(func() error {
+	return func() error {
 		s, err := a.Open(ctx, host.Target{Node: to, ID: 7})
 		if err != nil {
 			return err
@@ -203,54 +200,70 @@ func unaryTrips(ctx context.Context, a embedded, to sdk.NodeID) (float64, error)
 		s.CloseWrite()
 		_, err = io.Copy(io.Discard, s)
 		return err
-	})
+	}
 }
 
-// plainUDP measures 1 KiB there and back over net.UDPConn, through a forwarder
-// or not, to a goroutine or to another process.
-func plainUDP(ctx context.Context, env *benchEnv, relayed, process bool) (float64, error) {
-	var target string
+// plainUDP is 1 KiB there and back over net.UDPConn, through a forwarder or not,
+// to a goroutine or to another process, until stop is called.
+func plainUDP(ctx context.Context, env *benchEnv, relayed, process bool) (once func() error, stop func(), err error) {
+	var ends []func()
+	stop = func() {
+		for _, end := range slices.Backward(ends) {
+			end()
+		}
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	listen := func() (*net.UDPConn, error) {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+		if err == nil {
+			ends = append(ends, func() { c.Close() })
+		}
+		return c, err
+	}
+	var to netip.AddrPort
 	if process {
 		addr, child, err := startPeer(ctx, env, "udp", "127.0.0.1:0")
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
-		defer child.Wait()
-		defer child.Process.Kill()
-		target = addr.String()
+		ends = append(ends, func() {
+			child.Process.Kill()
+			child.Wait()
+		})
+		to = addr
 	} else {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+		c, err := listen()
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
-		defer c.Close()
 		go serveEcho(c)
-		target = c.LocalAddr().String()
+		to = c.LocalAddr().(*net.UDPAddr).AddrPort()
 	}
-	to := netip.MustParseAddrPort(target)
 	if relayed {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+		c, err := listen()
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
-		defer c.Close()
 		go serveForward(c, to)
 		to = c.LocalAddr().(*net.UDPAddr).AddrPort()
 	}
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
+	c, err := listen()
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer c.Close()
 	buf := make([]byte, 1024)
-	return roundTrips(func() error {
+	return func() error {
 		if _, err := c.WriteToUDPAddrPort(buf, to); err != nil {
 			return err
 		}
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		_, _, err := c.ReadFromUDPAddrPort(buf)
 		return err
-	})
+	}, stop, nil
 }
 
 func serveEcho(c *net.UDPConn) {
