@@ -36,7 +36,8 @@ type Kernel struct {
 	spare  []*peer // the other array of dirty
 
 	table    *route.Table
-	waves    timer // the route table's deadline
+	waves    timer    // the route table's deadline
+	said     [][]byte // what spread is telling one neighbour
 	reg      *registry.Table
 	epoch    uint32
 	ours     registry.Manifest

@@ -38,6 +38,16 @@ func (k *Kernel) flush(p *peer) {
 	if k.drain(p); p.cur == nil { // bytes that waited for their consumer
 		return
 	}
+	k.pump(p)
+	for _, d := range p.mux.Dropped() {
+		k.staleMessages(p, d)
+	}
+	k.writable(p)
+	k.due(p, k.deadline(p))
+}
+
+// pump sends packets to a peer while it has something to send that may go.
+func (k *Kernel) pump(p *peer) {
 	p.heldBytes = 0
 	for n := 0; p.mux.WantsSend(k.now); n++ {
 		if n == maxFlush {
@@ -59,11 +69,6 @@ func (k *Kernel) flush(p *peer) {
 			break
 		}
 	}
-	for _, d := range p.mux.Dropped() {
-		k.staleMessages(p, d)
-	}
-	k.writable(p)
-	k.due(p, k.deadline(p))
 }
 
 // due makes peerTimer run at a time, or earlier: a timer that is armed already for

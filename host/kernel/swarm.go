@@ -76,12 +76,7 @@ func (k *Kernel) settleRoutes() {
 		return
 	}
 	k.signWave()
-	for _, s := range k.table.Out() {
-		if p := k.byNum[s.To]; p != nil && p.cur != nil {
-			p.mux.Control(s.Payload)
-			k.touch(p)
-		}
-	}
+	k.spread(k.table.Messages())
 	for _, rid := range k.table.Changes() {
 		p := k.byRID[rid]
 		if p == nil || p.cur == nil {

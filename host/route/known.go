@@ -113,9 +113,7 @@ func (t *Table) evict(o *origin, now time.Duration) {
 	o.retract, o.requests = 0, seqRequestTries
 	if o.advertised {
 		o.advertised = false
-		for _, nb := range t.nbrs {
-			t.retractTo(o, nb)
-		}
+		t.retractToAll(o)
 	}
 	if o.hasFD {
 		t.gone.put(o.rid, o.fd)

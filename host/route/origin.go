@@ -22,6 +22,7 @@ type origin struct {
 	advertised bool     // neighbours may hold a route through us
 	last       distance // as advertised last
 	inPending  bool
+	inLater    bool
 	refresh    bool          // pending because of a new sequence, not of a change
 	spokenAt   time.Duration // when all neighbours heard the route last
 	again      int           // intervals that still repeat the last change
@@ -217,9 +218,7 @@ func (t *Table) flush(now time.Duration) {
 func (t *Table) speak(o *origin, now time.Duration) {
 	if o.best == nil || t.cfg.RelayOff {
 		o.advertised = o.advertised && !t.cfg.RelayOff
-		for _, nb := range t.nbrs {
-			t.retractTo(o, nb)
-		}
+		t.retractToAll(o)
 		return
 	}
 	o.last = distance{o.best.inc, o.best.seq, o.best.total()}
@@ -227,14 +226,12 @@ func (t *Table) speak(o *origin, now time.Duration) {
 		return // this sequence does not travel further
 	}
 	o.mtu.told, o.spokenAt = o.best.mtu(), now
-	for _, nb := range t.nbrs {
-		t.advertiseTo(o, nb)
-	}
+	t.advertiseToAll(o)
 }
 
 // introduce tells a neighbour the routes we have, a part each time.
 func (t *Table) introduce(nb *neighbor, now time.Duration) {
-	nb.introducing = false
+	nb.introducing, nb.repeating = false, false
 	for n := 0; nb.cursor < len(t.origins); nb.cursor++ {
 		if o := t.origins[nb.cursor]; o.best == nil {
 			continue
@@ -247,19 +244,6 @@ func (t *Table) introduce(nb *neighbor, now time.Duration) {
 		}
 	}
 	nb.cursor = 0
-}
-
-// advertiseTo tells one neighbour our route. Not the one it goes through: that is
-// an optimisation, the feasibility condition is the guarantee.
-func (t *Table) advertiseTo(o *origin, nb *neighbor) {
-	b := o.best
-	if b.via == nb || nb.id == o.id || b.hops >= wire.MaxTTL || b.total() == Infinity {
-		return
-	}
-	w := b.wave
-	w.Metric, w.Hops, w.MTU = b.total(), b.hops, b.mtu()
-	o.advertised, o.retract = true, 0
-	t.send(nb, t.encoded(w))
 }
 
 // retractTo tells one neighbour that we have no route.
@@ -296,9 +280,7 @@ func (t *Table) pursue(o *origin, now time.Duration) {
 	t.spoken++
 	if o.retract > 0 {
 		o.retract--
-		for _, nb := range t.nbrs {
-			t.retractTo(o, nb)
-		}
+		t.retractToAll(o)
 	}
 	if o.requests < seqRequestTries && now >= o.requestAt {
 		t.request(o, now)
@@ -317,9 +299,7 @@ func (t *Table) request(o *origin, now time.Duration) {
 	if o.hasFD && o.fd.inc == r.Incarnation {
 		r.Seq = o.fd.seq + 1
 	}
-	for _, nb := range t.nbrs {
-		t.send(nb, wire.AppendSeqRequest(nil, r))
-	}
+	t.sendAll(wire.AppendSeqRequest(nil, r), nobody, nobody)
 }
 
 // retry repeats retractions and requests of origins that are still lost.

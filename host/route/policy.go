@@ -21,7 +21,7 @@ func (t *Table) SetRelay(on bool, now time.Duration) {
 		return
 	}
 	for _, nb := range t.nbrs {
-		nb.introducing, nb.again, nb.cursor = false, 0, 0
+		nb.introducing, nb.repeating, nb.again, nb.cursor = false, false, 0, 0
 	}
 	for _, o := range t.origins {
 		if o.advertised && !o.inPending {

@@ -17,7 +17,7 @@ func (t *Table) sweep(now time.Duration) {
 				t.reselect(o, now)
 			}
 		}
-		if len(o.entries) > 0 || o.inPending || o.inRetry || now-o.lostAt <= lostKept*t.cfg.Interval {
+		if len(o.entries) > 0 || o.inPending || o.inLater || o.inRetry || now-o.lostAt <= lostKept*t.cfg.Interval {
 			return false
 		}
 		discharge(o)
@@ -49,18 +49,17 @@ func (t *Table) repeat(now time.Duration) {
 		}
 	}
 	for _, nb := range t.nbrs {
-		if nb.again > 0 && !nb.introducing {
+		if nb.again > 0 && !nb.introducing && !nb.repeating {
 			nb.again--
-			nb.introducing = true
-			t.flushAt = min(t.flushAt, now+coalesce)
+			nb.repeating, nb.cursor = true, 0
+			t.paceAt = min(t.paceAt, now+coalesce)
 		}
 	}
 }
 
 func (t *Table) repeatOne(o *origin, now time.Duration) {
 	if !t.cfg.RelayOff && (o.best != nil || o.advertised) {
-		o.refresh = false
-		t.advertise(o, now)
+		t.sayAgain(o, now)
 	}
 }
 

@@ -73,7 +73,9 @@ type Table struct {
 	byNode  map[sdk.NodeID]*origin
 	byRID   map[wire.RID]*origin
 
-	pending  []*origin // to be advertised when flushAt comes
+	pending  []*origin     // to be advertised when flushAt comes
+	later    []*origin     // to be said again, a few at a time
+	paceAt   time.Duration // when the next few may
 	flushAt  time.Duration
 	retracts []*origin // to be retracted once more at retractAt
 	retryAt  time.Duration
@@ -85,7 +87,7 @@ type Table struct {
 	sent     []Send // the slice given out last
 	changes  []wire.RID
 	told     []wire.RID
-	spoken   int    // origins whose loss was spoken of since the last Out
+	spoken   int    // origins whose loss was spoken of since the last Messages
 	turn     int    // of origins: who is repeated next
 	version  uint64 // changes so far
 	checks   map[statement][]heard
@@ -97,12 +99,6 @@ type Table struct {
 		wave    wire.Wave
 		payload []byte
 	}
-}
-
-// Send is a core message for a neighbour.
-type Send struct {
-	To      Neighbor
-	Payload []byte
 }
 
 // neighbor is a direct neighbour.
@@ -119,6 +115,7 @@ type neighbor struct {
 	brought []*origin // those, and some that are not its any more, by age
 
 	introducing bool // it hears every route we have, from cursor on
+	repeating   bool // ... once more, a few at a time
 	cursor      int  // of origins
 	again       int  // introductions to be repeated
 	corrected   time.Duration
@@ -132,18 +129,18 @@ func New(cfg Config, now time.Duration) *Table {
 	if cfg.MaxOrigins <= 0 {
 		cfg.MaxOrigins = maxOrigins
 	}
-	return &Table{cfg: cfg, checks: map[statement][]heard{}, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, retryAt: Never, mtuAt: Never,
+	return &Table{cfg: cfg, checks: map[statement][]heard{}, byNode: map[sdk.NodeID]*origin{}, byRID: map[wire.RID]*origin{}, flushAt: Never, paceAt: Never, retryAt: Never, mtuAt: Never,
 		sweepAt: now + cfg.Interval, own: ownWave{want: true, nextAt: now + cfg.Interval, seq: cfg.firstSeq()}}
 }
 
 func (c *Config) firstSeq() uint64 { return 1 + fullPeriod*uint64(c.FirstRound) }
 
-// Pending reports that Out, Changes or Sign has something.
+// Pending reports that Messages, Changes or Sign has something.
 func (t *Table) Pending() bool { return len(t.out) > 0 || len(t.changes) > 0 || t.own.want }
 
-// Out gives the messages to be sent since the last call. They are valid until
-// the next call.
-func (t *Table) Out() []Send {
+// Messages gives what is to be said since the last call, in that order. It is valid
+// until the next call.
+func (t *Table) Messages() []Send {
 	out := t.out
 	clear(t.sent) // a burst must not keep its payloads for ever
 	if cap(t.sent) > keepSends {
@@ -216,7 +213,7 @@ func (t *Table) Routes() []Route {
 
 // Deadline is when OnTimer must be called.
 func (t *Table) Deadline() time.Duration {
-	d := min(t.flushAt, t.retryAt, t.sweepAt, t.mtuAt)
+	d := min(t.flushAt, t.paceAt, t.retryAt, t.sweepAt, t.mtuAt)
 	if !t.own.want && !t.own.signing {
 		d = min(d, t.own.nextAt)
 	}
@@ -235,6 +232,9 @@ func (t *Table) OnTimer(now time.Duration) {
 	}
 	if now >= t.flushAt {
 		t.flush(now)
+	}
+	if now >= t.paceAt {
+		t.pace(now)
 	}
 	if now >= t.retryAt {
 		t.retry(now)
@@ -335,13 +335,13 @@ func (t *Table) find(n Neighbor) *neighbor {
 // them.
 func (t *Table) encoded(w wire.Wave) []byte {
 	if t.last.payload == nil || t.last.wave != w {
-		t.last.wave, t.last.payload = w, wire.AppendWave(nil, w)
+		t.last.wave, t.last.payload = w, wire.AppendWave(make([]byte, 0, wire.WaveSize), w)
 	}
 	return t.last.payload
 }
 
 func (t *Table) send(nb *neighbor, payload []byte) {
-	t.out = append(t.out, Send{nb.n, payload})
+	t.out = append(t.out, Send{To: nb.n, Payload: payload})
 }
 
 // reselectVia looks again at every origin a neighbour offers a route to.

@@ -66,18 +66,20 @@ func (t *Table) Signed(w *wire.Wave, now time.Duration) {
 	t.own.wave = *w
 	t.own.wave.Metric, t.own.wave.Hops = 0, 0
 	t.own.nextAt = now + t.cfg.Interval
-	for _, nb := range t.nbrs {
-		t.sendOwn(nb)
-	}
+	t.sendAll(t.ownPayload(), nobody, nobody)
 }
 
 // sendOwn tells a neighbour our own wave as it stands.
 func (t *Table) sendOwn(nb *neighbor) {
 	if t.own.signed {
-		w := t.own.wave
-		w.MTU = ownMTU
-		t.send(nb, t.encoded(w))
+		t.send(nb, t.ownPayload())
 	}
+}
+
+func (t *Table) ownPayload() []byte {
+	w := t.own.wave
+	w.MTU = ownMTU
+	return t.encoded(w)
 }
 
 // OnWave takes a wave from a neighbour.

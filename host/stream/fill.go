@@ -36,7 +36,7 @@ type filling struct {
 // that it is not needed any more; then WantsSend is false afterwards.
 func (m *Mux) WantsSend(now time.Duration) bool {
 	m.now = now
-	return !m.control.empty() || m.ackDue(now) || m.wantsData(now)
+	return !m.control.empty() || len(m.lent) > 0 || m.ackDue(now) || m.wantsData(now)
 }
 
 // wantsData reports whether something waits that the window bounds, and may go.
@@ -63,11 +63,12 @@ func (m *Mux) Fill(b []byte, room int, now time.Duration) []byte {
 	m.unfill()
 	room = min(room, maxRoom)
 	data, limit := m.wantsData(now), len(b)+room
-	if !data && m.control.empty() && !m.ackDue(now) {
+	if !data && m.control.empty() && len(m.lent) == 0 && !m.ackDue(now) {
 		return b
 	}
 	b = m.fillAcks(b, limit, now)
 	b = m.fillControl(b, limit, room)
+	b = m.fillLent(b, limit, room)
 	if data {
 		b = m.fillUrgent(b, limit)
 		b = m.fillClasses(b, limit, room, now)

@@ -102,6 +102,7 @@ type Mux struct {
 
 	messages   [2]queue // by class
 	control    queue
+	lent       [][]byte // see Lend
 	drops      []Dropped
 	fragmented uint64       // messages that began to leave in fragments
 	parts      *Reassembler // nil before the first fragment

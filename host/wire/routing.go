@@ -26,6 +26,9 @@ type Wave struct {
 	MTU              uint16 // UDP payload the path carries
 }
 
+// WaveSize is the length of what AppendWave appends, in bytes.
+const WaveSize = 1 + waveSize
+
 // AppendWave appends w with its kind byte.
 func AppendWave(b []byte, w Wave) []byte {
 	b = WaveSigned(append(b, MsgWave), &w)
