@@ -37,7 +37,7 @@ type keeper struct {
 	fixed  []netip.AddrPort // from the configuration, as numbers
 	named  []*namedPeer
 	cached []netip.AddrPort // of last time
-	saved  []string         // what remember wrote, for comparison
+	saved  []host.PeerAddr  // what remember wrote, by node
 	peers  chan []string    // the peers of a configuration that was read again
 	lan    neighborhood     // nodes met on the local network
 }
@@ -198,19 +198,16 @@ func (k *keeper) recall() {
 // remember writes the neighbours of now, when they are others than last time or must
 // be; it reports whether it did.
 func (k *keeper) remember(must bool) bool {
-	var list []store.Peer
-	var key []string
-	for _, p := range k.h.Snapshot().Peers {
-		if p.Direct {
-			list = append(list, store.Peer{Node: p.Node.String(), Addr: p.Addr.String(), Seen: time.Now().UTC().Truncate(time.Second)})
-			key = append(key, p.Node.String()+"@"+p.Addr.String())
-		}
-	}
-	slices.Sort(key)
-	if len(list) == 0 || !must && slices.Equal(key, k.saved) {
+	now := k.h.Neighbors()
+	slices.SortFunc(now, func(a, b host.PeerAddr) int { return a.Node.Compare(b.Node) })
+	if len(now) == 0 || !must && slices.Equal(now, k.saved) {
 		return false
 	}
-	k.saved = key
+	k.saved = now
+	var list []store.Peer
+	for _, p := range now {
+		list = append(list, store.Peer{Node: p.Node.String(), Addr: p.Addr.String(), Seen: time.Now().UTC().Truncate(time.Second)})
+	}
 	if err := store.SavePeers(k.data, time.Now(), list); err != nil {
 		k.log.Warn("the neighbours of now will not be known next time", "error", err)
 	}
@@ -219,6 +216,9 @@ func (k *keeper) remember(must bool) bool {
 
 // giveUp stops dialling neighbours of last time that do not answer.
 func (k *keeper) giveUp() {
+	if len(k.cached) == 0 {
+		return
+	}
 	for _, d := range k.h.Snapshot().Dials {
 		if d.Error != "" && slices.Contains(k.cached, d.Addr) && !k.wanted(d.Addr) {
 			k.h.Undial(d.Addr)

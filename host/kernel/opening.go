@@ -7,6 +7,14 @@ import (
 	"nethost/sdk"
 )
 
+// opening is a stream whose open preamble has not arrived completely.
+type opening struct {
+	id    sdk.ID
+	epoch uint8
+	buf   []byte
+	timer timer
+}
+
 // preamble collects the open of a peer's stream, then offers it to the module.
 func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
 	o.buf = append(o.buf, ev.Data...)
@@ -53,4 +61,12 @@ func (k *Kernel) preamble(p *peer, o *opening, ev *stream.Event) {
 	if rest := o.buf[2+n:]; len(rest) > 0 || ev.FIN {
 		k.write(pi, 0, rest, ev.FIN)
 	}
+}
+
+// keep notes the pipe of a stream.
+func (p *peer) keep(sid uint64, pi *pipe) {
+	if p.streams == nil {
+		p.streams = map[uint64]*pipe{}
+	}
+	p.streams[sid] = pi
 }

@@ -10,7 +10,8 @@ import (
 // chunkSize is how many packets lie side by side, in bytes: a whole train.
 const chunkSize = 64 << 10
 
-// chunkPeriod is after how many Steps chunks are given up that none of them used.
+// chunkPeriod is after how many Steps chunks are given up that none of them used, nor
+// as many before.
 const chunkPeriod = 256
 
 // Output is what the node wants done after a Step, in the order of each slice.
@@ -33,8 +34,9 @@ type Output struct {
 	tail   *peer    // whose packet emit took last, if sendPacket filled it
 	chunks [][]byte // packets, side by side; reused
 	chunk  int      // the one being filled
-	used   int      // chunks used in this Step, and the most of this period
+	used   int      // chunks used in this Step, the most of this period, and of the one before
 	most   int
+	before int
 	resets uint
 	arena  []byte // payloads of events
 }
@@ -110,9 +112,9 @@ func (o *Output) reset() {
 	o.Jobs, o.Trace, o.Hops, o.chunk = o.Jobs[:0], o.Trace[:0], o.Hops[:0], 0
 	o.most = max(o.most, o.used)
 	if o.resets++; o.resets%chunkPeriod == 0 { // one burst must not keep its memory for ever
-		keep := min(o.most, len(o.chunks))
+		keep := min(max(o.most, o.before), len(o.chunks))
 		clear(o.chunks[keep:])
-		o.chunks, o.most = o.chunks[:keep], 0
+		o.chunks, o.before, o.most = o.chunks[:keep], o.most, 0
 	}
 	o.used = 0
 	if len(o.chunks) > 0 {

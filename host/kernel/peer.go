@@ -38,12 +38,7 @@ type peer struct {
 	state  liveness.State     // last one traced
 	mtu    *pmtu.Search       // of the link to it; nil: not direct, or none is looked for
 	trains *pmtu.Trains       // whether trains reach it; nil: none of a train was lost
-	moving struct {           // a path challenge under way
-		addr  netip.AddrPort
-		token uint64
-		until time.Duration
-		next  time.Duration // when the challenge may be sent again
-	}
+	moving *moving            // a path challenge under way; nil: there was none
 
 	// The association: streams, manifests and handle live as long as it does.
 	// Each side names its own end; see hello.go.
@@ -69,7 +64,7 @@ type peer struct {
 	offering               timer
 	parting                timer // a refused peer is told goodbye
 
-	streams map[uint64]*pipe // by stream id
+	streams map[uint64]*pipe // by stream id; nil before the first, as opening
 	opening map[uint64]*opening
 	waiting []*pipe // application opens that wait for an agreement
 	dropped map[dropKey]uint64
@@ -88,13 +83,13 @@ type peer struct {
 	linkFrom, linkLast uint32
 	linkNext           time.Duration
 	hole               *pmtu.BlackHole // of the way through relays
-	holes              int             // how often it was found
+	holes              int32           // how often it was found
 	smallUntil         time.Duration   // that way swallows large packets
 	fateFrom           time.Duration   // packets sent before took another path
 	lastRelay          time.Duration   // a packet of others went through this neighbour
 	heldBytes          int             // written since the last flush
 	packetSize         int             // what the mux was told
-	probes             int             // pings that must go to the neighbour itself
+	probes             int32           // pings that must go to the neighbour itself
 	costNext           time.Duration
 	minRTT             [2]time.Duration // of this period of ten seconds and the one before
 	minNext            time.Duration
@@ -111,12 +106,12 @@ type peer struct {
 	rxBytes, txBytes, rxPackets, txPackets uint64
 }
 
-// opening is a stream whose open preamble has not arrived completely.
-type opening struct {
-	id    sdk.ID
-	epoch uint8
-	buf   []byte
-	timer timer
+// moving is a path challenge under way.
+type moving struct {
+	addr  netip.AddrPort
+	token uint64
+	until time.Duration
+	next  time.Duration // when the challenge may be sent again
 }
 
 // peerOf finds or makes the peer of a node; nil when the table is full.
@@ -128,7 +123,7 @@ func (k *Kernel) peerOf(id sdk.NodeID) *peer {
 		return nil
 	}
 	p := &peer{id: id, rid: identity.RIDOf(id), firstUnheard: never, noRoute: never, minRTT: [2]time.Duration{never, never},
-		streams: map[uint64]*pipe{}, opening: map[uint64]*opening{}, limits: k.rules.limitsOf(id)}
+		limits: k.rules.limitsOf(id)}
 	if k.byRID[p.rid] != nil { // two keys with one routing id: the first live holder keeps it
 		return nil
 	}

@@ -159,9 +159,8 @@ func (k *Kernel) heardFrom(p *peer, from netip.AddrPort) {
 	if from == p.addr {
 		return
 	}
-	if p.moving.addr != from || k.now >= p.moving.until {
-		p.moving.addr, p.moving.until, p.moving.next = from, k.now+challengeFor, 0
-		p.moving.token = uint64(k.random32())<<32 | uint64(k.random32())
+	if m := p.moving; m == nil || m.addr != from || k.now >= m.until {
+		p.moving = &moving{addr: from, until: k.now + challengeFor, token: uint64(k.random32())<<32 | uint64(k.random32())}
 	}
 	if k.now >= p.moving.next {
 		p.moving.next = k.now + challengeEvery
@@ -324,9 +323,9 @@ func (k *Kernel) core(p *peer, kind byte, body []byte) {
 		}
 	case wire.MsgPathResponse:
 		var c wire.PathChallenge
-		if c, ok = wire.ParsePathResponse(body); ok && c.Data == p.moving.token && k.now < p.moving.until {
+		if c, ok = wire.ParsePathResponse(body); ok && p.moving != nil && c.Data == p.moving.token && k.now < p.moving.until {
 			k.direct(p, p.moving.addr)
-			p.moving.token, p.moving.until = 0, 0
+			p.moving = nil
 		}
 	default: // a later minor may add kinds: skip what we do not know
 	}

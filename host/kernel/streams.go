@@ -89,7 +89,7 @@ func (k *Kernel) attach(pi *pipe, deadline time.Duration) {
 		case endModule:
 			k.mods[e.slot].streams[e.ref] = pi
 		case endPeer:
-			e.peer.streams[e.sid] = pi
+			e.peer.keep(e.sid, pi)
 		case endApp:
 			k.apps[e.app] = pi
 		}

@@ -162,6 +162,9 @@ func (k *Kernel) beginOpening(p *peer, ev *stream.Event) {
 		p.mux.Reset(sid, sdk.DeadlineExceeded, "the open did not arrive completely within "+openingTimeout.String())
 		k.touch(p)
 	}
+	if p.opening == nil {
+		p.opening = map[uint64]*opening{}
+	}
 	p.opening[sid] = o
 	k.timers.set(&o.timer, k.now+openingTimeout)
 }

@@ -22,8 +22,8 @@ const (
 // hopKey makes and checks the tags of one direction of a link: a universal hash of
 // the header, hidden by a mask that is used once (Wegman and Carter 1981; S6.1).
 type hopKey struct {
-	block cipher.Block
-	k     [3]uint64
+	key [32]byte
+	k   [3]uint64
 
 	// The masks of counters base to base+hopAhead-1, and the cipher's stream,
 	// which continues after them. Made when the link is first used: most sessions
@@ -32,6 +32,7 @@ type hopKey struct {
 }
 
 type hopMasks struct {
+	block  cipher.Block
 	base   uint64
 	stream cipher.Stream
 	masks  [hopAhead * aes.BlockSize]byte
@@ -40,11 +41,7 @@ type hopMasks struct {
 }
 
 func newHopKey(key []byte) hopKey {
-	block, err := aes.NewCipher(key[:32])
-	if err != nil { // a key of 32 bytes is always good
-		panic(err)
-	}
-	h := hopKey{block: block}
+	h := hopKey{key: [32]byte(key)}
 	for i := range h.k {
 		h.k[i] = binary.LittleEndian.Uint64(key[32+8*i:]) & prime61
 	}
@@ -87,13 +84,17 @@ func (h *hopKey) tag(a uint32, counter, dest uint64) (tag uint64, cached bool) {
 // stranger made up, who must not make us do more.
 func (h *hopKey) mask(counter uint64) uint64 {
 	if h.ahead == nil {
-		h.ahead = &hopMasks{}
+		block, err := aes.NewCipher(h.key[:])
+		if err != nil { // a key of 32 bytes is always good
+			panic(err)
+		}
+		h.ahead = &hopMasks{block: block}
 		h.advance(0)
 	}
 	b := &h.ahead.one
 	*b = [aes.BlockSize]byte{}
 	binary.BigEndian.PutUint64(b[8:], counter)
-	h.block.Encrypt(b[:], b[:])
+	h.ahead.block.Encrypt(b[:], b[:])
 	return binary.LittleEndian.Uint64(b[:])
 }
 
@@ -108,7 +109,7 @@ func (h *hopKey) advance(counter uint64) {
 		m.base = counter
 		var iv [aes.BlockSize]byte
 		binary.BigEndian.PutUint64(iv[8:], counter)
-		m.stream = cipher.NewCTR(h.block, iv[:])
+		m.stream = cipher.NewCTR(m.block, iv[:])
 	default:
 		m.base += hopAhead
 	}

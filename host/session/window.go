@@ -17,14 +17,14 @@ type window struct {
 const firstWords = 16
 
 func newWindow(size uint64) window {
-	return window{size: size, words: make([]uint64, min(firstWords, size/64+1))}
+	return window{size: size}
 }
 
 // grow makes room for the counter n, as long as the ring is not whole. It is called
 // before the ring goes round.
 func (w *window) grow(n uint64) {
 	whole := w.size/64 + 1
-	words := make([]uint64, max(min(n/64+1, whole), min(2*uint64(len(w.words)), whole)))
+	words := make([]uint64, min(max(n/64+1, 2*uint64(len(w.words)), firstWords), whole))
 	copy(words, w.words)
 	w.words = words
 }

@@ -24,11 +24,17 @@ type chunk struct {
 // pool hands out chunks. Chunks that events may alias are retired: they come back
 // when time has moved on twice.
 type pool struct {
-	free, retired, lent []*chunk
-	lentAt              time.Duration
-	used                int // chunks held by streams
-	made                int // chunks there are, with those that wait for reuse
-	all                 *Memory
+	free []*chunk
+	out  *aliased // nil: none
+	used int      // chunks held by streams
+	made int      // chunks there are, with those that wait for reuse
+	all  *Memory
+}
+
+// aliased are chunks that streams are done with and events may point into.
+type aliased struct {
+	retired, lent []*chunk
+	lentAt        time.Duration
 }
 
 // Memory bounds what the streams of several Muxes hold together. It belongs to one
@@ -87,20 +93,24 @@ func (p *pool) keep(c *chunk) {
 
 func (p *pool) retire(c *chunk) {
 	p.used--
-	p.retired = append(p.retired, c)
+	if p.out == nil {
+		p.out = new(aliased)
+	}
+	p.out.retired = append(p.out.retired, c)
 }
 
 // recycle frees what was handed out at an earlier time. Whoever takes several
 // packets at one time may keep the events of all of them.
 func (p *pool) recycle(now time.Duration) {
-	if len(p.lent)+len(p.retired) == 0 || now <= p.lentAt {
+	o := p.out
+	if o == nil || len(o.lent)+len(o.retired) == 0 || now <= o.lentAt {
 		return
 	}
-	for i, c := range p.lent {
+	for i, c := range o.lent {
 		p.keep(c)
-		p.lent[i] = nil
+		o.lent[i] = nil
 	}
-	p.lent, p.retired, p.lentAt = p.retired, p.lent[:0], now
+	o.lent, o.retired, o.lentAt = o.retired, o.lent[:0], now
 }
 
 // span is the chunks of one direction of a stream: a ring indexed by chunk

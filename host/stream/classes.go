@@ -79,7 +79,7 @@ func (m *Mux) piece(b []byte, s *stream, off, n uint64, fin bool) []byte {
 }
 
 func (m *Mux) fillMessages(b []byte, limit, room, lane int, now time.Duration) []byte {
-	msgs := &m.messages[lane]
+	msgs := m.messages[lane]
 	for !msgs.empty() {
 		q := *msgs.front()
 		need := messageOverhead + int(q.size)

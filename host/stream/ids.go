@@ -46,6 +46,9 @@ func (p *peerIDs) use(sid uint64) {
 	if p.highest != 0 {
 		from = p.highest + 2
 	}
+	if from < sid && p.skipped == nil {
+		p.skipped = map[uint64]struct{}{}
+	}
 	for ; from < sid; from += 2 {
 		p.skipped[from] = struct{}{}
 	}

@@ -100,7 +100,7 @@ type Mux struct {
 	events, spare      []Event
 	sendPool, recvPool pool
 
-	messages   [2]queue // by class
+	messages   [2]*queue // by class; nil before the first
 	control    queue
 	lent       [][]byte // see Lend
 	drops      []Dropped
@@ -163,14 +163,11 @@ func New(cfg Config) *Mux {
 	if cfg.Sojourn == 0 {
 		cfg.Sojourn = defaultSojourn
 	}
-	m := &Mux{cfg: cfg, streams: map[uint64]*stream{}, nextLocal: 2,
-		peer:    peerIDs{first: 1, skipped: map[uint64]struct{}{}},
+	m := &Mux{cfg: cfg, nextLocal: 2,
+		peer:    peerIDs{first: 1},
 		control: queue{maxN: controlQueue, maxB: controlBytes},
 		ackAt:   never, lazyAt: never, lossAt: never,
 		log: newSentLog(), cc: newCongestion(), cur: filling{items: noItems}}
-	for i := range m.messages {
-		m.messages[i] = queue{maxN: messageQueue, maxB: messageBytes}
-	}
 	m.sendPool.all, m.recvPool.all = cfg.Memory, cfg.Memory
 	if cfg.Odd {
 		m.nextLocal, m.peer.first = 1, 2
@@ -276,7 +273,12 @@ func (m *Mux) SendUntil(id sdk.ID, flags uint8, b []byte, until, now time.Durati
 	if len(b) > MaxMessage || id == coreID {
 		return TooBig
 	}
-	if !m.messages[lane(flags)].push(id, flags&frameFlags, b, now, until) {
+	q := m.messages[lane(flags)]
+	if q == nil {
+		q = &queue{maxN: messageQueue, maxB: messageBytes}
+		m.messages[lane(flags)] = q
+	}
+	if !q.push(id, flags&frameFlags, b, now, until) {
 		return WouldBlock
 	}
 	m.fat = true

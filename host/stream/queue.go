@@ -69,9 +69,9 @@ func (q *queue) copyOut(b []byte, n int) []byte {
 }
 
 // roomy reports that the queue is at most half full.
-func (q *queue) roomy() bool { return 2*q.n <= q.maxN && 2*q.used <= q.maxB }
+func (q *queue) roomy() bool { return q == nil || 2*q.n <= q.maxN && 2*q.used <= q.maxB }
 
-func (q *queue) empty() bool    { return q.n == 0 }
+func (q *queue) empty() bool    { return q == nil || q.n == 0 }
 func (q *queue) front() *queued { return &q.recs[q.head] }
 
 // pop removes the first message and appends its bytes to b.

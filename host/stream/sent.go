@@ -101,7 +101,9 @@ func (l *sentLog) retire() {
 func (l *sentLog) add(g *sentGen, p *packet) {
 	i := l.freePacket
 	if i == none {
-		i = int32(len(l.packets))
+		if i = int32(len(l.packets)); i == 0 {
+			l.packets = make([]packet, 0, smallSlab)
+		}
 		l.packets = append(l.packets, packet{})
 	} else {
 		l.freePacket = l.packets[i].next

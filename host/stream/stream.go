@@ -134,6 +134,9 @@ func (m *Mux) newStream(sid uint64, id sdk.ID, flags uint8, local bool) *stream 
 	*s = stream{sid: sid, id: id, flags: flags, local: local, known: !local, lost: noItems,
 		peerLimit: InitialWindow, told: InitialWindow, limit: InitialWindow, window: m.cfg.Window}
 	s.send.ring, s.recv.ring = send, recv
+	if m.streams == nil {
+		m.streams = map[uint64]*stream{}
+	}
 	m.streams[sid] = s
 	m.fat = true
 	if local {

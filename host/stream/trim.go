@@ -4,7 +4,7 @@ import "time"
 
 const (
 	idleAfter  = time.Second // a Mux without work for so long gives memory back
-	smallSlab  = 16          // entries of a slab that are kept
+	smallSlab  = 4           // entries of a slab that are kept
 	smallSpare = 256         // bytes of scratch that are kept
 )
 
@@ -19,19 +19,24 @@ func (m *Mux) trim() {
 	m.recvPool.trim()
 	m.idle, m.drops = nil, nil
 	if len(m.streams) == 0 { // a map keeps its size
-		m.streams = map[uint64]*stream{}
+		m.streams = nil
 	}
 	if len(m.peer.skipped) == 0 {
-		m.peer.skipped = map[uint64]struct{}{}
+		m.peer.skipped = nil
 	}
-	for i := range m.messages {
-		m.messages[i].trim()
+	for i, q := range m.messages {
+		if q.empty() {
+			m.messages[i] = nil
+		}
 	}
 	m.control.trim()
 	if cap(m.scratch) > smallSpare {
 		m.scratch = nil
 	}
 	m.log.trim()
+	if cap(m.fates) > smallSlab {
+		m.fates = nil
+	}
 	m.reorder.gone, m.reorder.n, m.reorder.first = nil, 0, 0
 	for i := range m.heard {
 		if g := &m.heard[i]; i >= m.nHeard {
@@ -45,8 +50,11 @@ func (m *Mux) trim() {
 // trim lets go of the spare chunks, those that events alias among them: they are
 // not used again.
 func (p *pool) trim() {
-	p.count(-len(p.free) - len(p.retired) - len(p.lent))
-	p.free, p.retired, p.lent = nil, nil, nil
+	p.count(-len(p.free))
+	if p.out != nil {
+		p.count(-len(p.out.retired) - len(p.out.lent))
+	}
+	p.free, p.out = nil, nil
 }
 
 // trim frees the slabs of a log that holds no packet. Lost pieces of streams are
