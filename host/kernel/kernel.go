@@ -36,8 +36,8 @@ type Kernel struct {
 	spare  []*peer // the other array of dirty
 
 	table    *route.Table
-	waves    timer    // the route table's deadline
-	said     [][]byte // what spread is telling one neighbour
+	waves    timer // the route table's deadline
+	spread   spread
 	reg      *registry.Table
 	epoch    uint32
 	ours     registry.Manifest
@@ -177,7 +177,7 @@ func (k *Kernel) Step(now time.Duration, in *Input, out *Output) {
 
 // NextDeadline is when Step must be called again at the latest.
 func (k *Kernel) NextDeadline() time.Duration {
-	if len(k.dirty) > 0 {
+	if len(k.dirty) > 0 || len(k.spread.rest) > 0 {
 		return k.now
 	}
 	if len(k.held) > 0 {

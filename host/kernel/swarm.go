@@ -72,11 +72,14 @@ func (k *Kernel) waveVerdict(v route.WaveVerdict) {
 // settleRoutes sends what the route table wants said, and tells the streams of
 // destinations whose next hop changed.
 func (k *Kernel) settleRoutes() {
-	if !k.table.Pending() {
+	if !k.table.Pending() && len(k.spread.rest) == 0 {
 		return
 	}
 	k.signWave()
-	k.spread(k.table.Messages())
+	if k.spreadOn() {
+		k.spread.rest = k.table.Messages()
+		k.spreadOn()
+	}
 	for _, rid := range k.table.Changes() {
 		p := k.byRID[rid]
 		if p == nil || p.cur == nil {

@@ -223,5 +223,8 @@ func (m *Mux) Sent(gen uint32, counter uint64, size int, now time.Duration) {
 	if cur.counted { // a ping now and then is no work
 		m.busyAt, m.fat = now, true
 	}
-	m.log.add(g, &p)
+	room := cap(m.log.packets)
+	if m.log.add(g, &p); cap(m.log.packets) > max(room, smallSlab) {
+		m.busyAt, m.fat = now, true
+	}
 }
