@@ -47,17 +47,18 @@ func TestDocsLinks(t *testing.T) {
 func TestDocsModules(t *testing.T) {
 	dir, bin := readmeDir(t)
 	sh := docBlocks(t, "modules.md", "sh")
-	if len(sh) != 2 {
-		t.Fatalf("%d shell blocks, want the project and the node", len(sh))
+	if len(sh) != 3 {
+		t.Fatalf("%d shell blocks, want the project, the two nodes of dev, and the node", len(sh))
 	}
-	script := "export PATH=" + filepath.Dir(bin) + ":$PATH\n" + sh[0] + sh[1]
+	script := "export PATH=" + filepath.Dir(bin) + ":$PATH\n" + strings.Join(sh, "")
 	for _, r := range [][2]string{{"/tmp/greeter-node", dir + "/n"}, {"7701", freePorts(t, 1)[0]}} {
 		if !strings.Contains(script, r[0]) {
 			t.Fatalf("the blocks have no %q any more", r[0])
 		}
 		script = strings.ReplaceAll(script, r[0], r[1])
 	}
-	if out := shell(t, dir, script); !strings.HasSuffix(out, "hello, you") || !strings.Contains(out, "ok    crash         drains") {
+	if out := shell(t, dir, script); !strings.HasSuffix(out, "hello, you") || !strings.Contains(out, "ok    crash         drains") ||
+		!strings.Contains(out, `call greet "you" = "hello, you" in `) || !strings.Contains(out, "A <- PeerUp          B") {
 		t.Errorf("the blocks printed %q", out)
 	}
 	text := docBlocks(t, "modules.md", "toml")[0]

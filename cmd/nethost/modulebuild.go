@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,7 +20,7 @@ func moduleCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "module", Short: "write, build, test, sign and admit modules, and change which run", Args: cobra.ArbitraryArgs, RunE: group}
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(moduleBuildCommand())
-	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand(), moduleReplayCommand())
+	cmd.AddCommand(moduleNewCommand(), moduleSDKCommand(), moduleTestCommand(), moduleBenchCommand(), moduleDevCommand(), moduleReplayCommand())
 	cmd.AddCommand(packageVerbs()...)
 	cmd.AddCommand(moduleControlCommands()...)
 	return cmd
@@ -49,7 +51,7 @@ CLANG with WASI_SYSROOT, ASC. When none is found, what was tried is listed.`,
 		if *out == "" {
 			*out = filepath.Join(a[0], "dist")
 		}
-		digest, err := buildPackage(cmd, a[0], *out, *built)
+		digest, err := buildPackage(cmd.Context(), cmd.ErrOrStderr(), a[0], *out, *built)
 		if err != nil {
 			return err
 		}
@@ -65,8 +67,8 @@ CLANG with WASI_SYSROOT, ASC. When none is found, what was tried is listed.`,
 }
 
 // buildPackage compiles, or takes the artifact that was built already, writes a
-// package, and gives the artifact's digest.
-func buildPackage(cmd *cobra.Command, src, out, built string) (string, error) {
+// package, and gives the artifact's digest. What compilers say goes to said.
+func buildPackage(ctx context.Context, said io.Writer, src, out, built string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(src, module.ManifestName))
 	if err != nil {
 		return "", fmt.Errorf("%w: a module's folder has a module.toml", err)
@@ -84,14 +86,14 @@ func buildPackage(cmd *cobra.Command, src, out, built string) (string, error) {
 		return "", err
 	}
 	if note != "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), note)
+		fmt.Fprintln(said, note)
 	}
 	if built != "" {
 		err = copyArtifact(built, artifact)
 	} else {
 		sdk, _ := fs.Sub(nethost.SDK, "sdk") // a valid name
-		job := toolchain.Job{Dir: src, Artifact: artifact, Program: m.Carrier == module.Process, SDK: sdk, Output: cmd.ErrOrStderr()}
-		err = job.Build(cmd.Context())
+		job := toolchain.Job{Dir: src, Artifact: artifact, Program: m.Carrier == module.Process, SDK: sdk, Output: said}
+		err = job.Build(ctx)
 	}
 	if err != nil {
 		return "", err

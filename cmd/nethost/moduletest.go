@@ -106,7 +106,7 @@ func (s *subject) load(cmd *cobra.Command, dir, tmp string) error {
 	if m.HasDigest {
 		err = os.CopyFS(pkg, os.DirFS(dir))
 	} else {
-		_, err = buildPackage(cmd, dir, pkg, "")
+		_, err = buildPackage(cmd.Context(), cmd.ErrOrStderr(), dir, pkg, "")
 	}
 	if err != nil {
 		return err
