@@ -126,7 +126,7 @@ func (c *Carrier) open(ctx context.Context, s module.Spec) (_ *instance, err err
 
 // launch prepares go-plugin's client and our runner; handshake starts them.
 func (in *instance) launch(socket string) {
-	env := append(cleanEnv(), plugin.EnvDataSocket+"="+socket, plugin.EnvModuleDir+"="+in.spec.Dir,
+	env := append(cleanEnv(), plugin.EnvDataSocket+"="+socket, plugin.EnvModuleDir+"="+absolute(in.spec.Dir),
 		goplugin.EnvUnixSocketDir+"="+in.dir.path, "TMPDIR="+in.dir.work)
 	in.run = newRunner(in.prog, in.spec.Artifact, in.dir.work, in.logs.stdout)
 	in.run.limits = in.spec.Process
