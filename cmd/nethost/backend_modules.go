@@ -67,8 +67,9 @@ func (b *backend) Logs(ctx context.Context, name string, follow bool, send func(
 func (b *backend) Top() *v1.TopResponse {
 	r := &v1.TopResponse{UptimeS: b.h.Now().Seconds()}
 	for _, m := range b.h.Modules().List() {
-		r.Modules = append(r.Modules, &v1.ModuleLoad{Name: m.Name, Release: m.Release, State: m.State.String(), BusyS: m.Busy.Seconds(),
-			Memory: m.Memory, Mailbox: uint32(m.Mailbox), MailboxMax: uint32(m.MailboxMax), Dropped: m.Dropped, Poisoned: m.Poisoned,
+		u := &m.Usage
+		r.Modules = append(r.Modules, &v1.ModuleLoad{CpuUs: micros(u.CPU), CpuKnown: u.Batches > 0 || u.CPU > 0, DebtUs: micros(u.Debt), Late: u.Late,
+			Name: m.Name, Release: m.Release, State: m.State.String(), BusyS: m.Busy.Seconds(), Memory: m.Memory, Mailbox: uint32(m.Mailbox), MailboxMax: uint32(m.MailboxMax), Dropped: m.Dropped, Poisoned: m.Poisoned,
 			Restarts: m.Restarts, Events: m.Events, Effects: m.Effects, Finishing: uint32(m.Finishing),
 			Waiting: m.Waiting, Widens: m.Widens, UpgradeError: m.Upgrade})
 	}

@@ -120,9 +120,14 @@ func moduleLogsCommand() *cobra.Command {
 func moduleTopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "top", Short: "what each module costs: processor, memory, mailbox, drops, restarts", Args: args(cobra.NoArgs),
-		Long: `Asks twice, --every apart, and shows the share of one processor that each module
-used in between; with --every 0 it asks once and shows the share since the node
-started. --follow goes on.`,
+		Long: `Asks twice, --every apart, and shows what each module did in between; with --every 0
+it asks once and shows the time since the node started. --follow goes on.
+
+BUSY is the share of the time that it spent in its batches, by the clock. CPU/S is the
+processor time it used in a second: by fuel for guests, by the system's count for
+programs, - where its carrier does not meter it. DEBT is what it is over its soft budget
+now: no batch of it starts before as much time has passed. MAILBOX is how many events
+wait, and how many messages may; DROPPED the messages that found it full.`,
 	}
 	every := cmd.Flags().Duration("every", time.Second, "time between two looks")
 	follow := cmd.Flags().BoolP("follow", "f", false, "show it again and again")
@@ -169,17 +174,16 @@ func showTop(w io.Writer, before, now *v1.TopResponse) {
 	var rows [][]string
 	var notes []string
 	for _, m := range now.Modules {
-		var busy float64
-		var events uint64
-		if b := was[m.Name+"\x00"+m.Release]; b != nil && b.BusyS <= m.BusyS {
-			busy, events = b.BusyS, b.Events
+		b := was[m.Name+"\x00"+m.Release]
+		if b == nil || b.BusyS > m.BusyS { // it is new, or another instance
+			b = &v1.ModuleLoad{}
 		}
 		memory := ""
 		if m.Memory > 0 {
 			memory = size(m.Memory)
 		}
-		rows = append(rows, []string{m.Name, m.Release, m.State, fmt.Sprintf("%.1f%%", 100*(m.BusyS-busy)/span), memory,
-			fmt.Sprintf("%.0f", float64(m.Events-min(events, m.Events))/span), fmt.Sprintf("%d/%d", m.Mailbox, m.MailboxMax),
+		rows = append(rows, []string{m.Name, m.Release, m.State, fmt.Sprintf("%.1f%%", 100*(m.BusyS-b.BusyS)/span), cpuRate(b, m, span), debt(m), memory,
+			fmt.Sprintf("%.0f", float64(m.Events-min(b.Events, m.Events))/span), fmt.Sprintf("%d/%d", m.Mailbox, m.MailboxMax),
 			fmt.Sprint(m.Dropped), fmt.Sprint(m.Poisoned), fmt.Sprint(m.Restarts), fmt.Sprint(m.Finishing)})
 		if m.Waiting != "" {
 			notes = append(notes, fmt.Sprintf("%s: version %s needs approval, it asks for %s", m.Name, m.Waiting, strings.Join(m.Widens, ", ")))
@@ -188,10 +192,26 @@ func showTop(w io.Writer, before, now *v1.TopResponse) {
 			notes = append(notes, m.UpgradeError)
 		}
 	}
-	table(w, "NAME RELEASE STATE CPU MEMORY EVENTS/S MAILBOX DROPPED POISON RESTARTS FINISHING", rows)
+	table(w, "NAME RELEASE STATE BUSY CPU/S DEBT MEMORY EVENTS/S MAILBOX DROPPED POISON RESTARTS FINISHING", rows)
 	for _, n := range notes {
 		fmt.Fprintln(w, n)
 	}
+}
+
+// cpuRate is the processor time that a module used in a second.
+func cpuRate(before, now *v1.ModuleLoad, span float64) string {
+	if !now.CpuKnown {
+		return "-"
+	}
+	us := float64(now.CpuUs-min(before.CpuUs, now.CpuUs)) / span
+	return time.Duration(us * float64(time.Microsecond)).Round(time.Microsecond).String()
+}
+
+func debt(m *v1.ModuleLoad) string {
+	if !m.CpuKnown {
+		return "-"
+	}
+	return (time.Duration(m.DebtUs) * time.Microsecond).String()
 }
 
 func drainCommand() *cobra.Command {

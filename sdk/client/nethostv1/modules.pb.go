@@ -579,6 +579,10 @@ type ModuleLoad struct {
 	Waiting       string                 `protobuf:"bytes,14,opt,name=waiting,proto3" json:"waiting,omitempty"`                               // release of a version that needs approval
 	Widens        []string               `protobuf:"bytes,15,rep,name=widens,proto3" json:"widens,omitempty"`                                 // what that one asks for in addition
 	UpgradeError  string                 `protobuf:"bytes,16,opt,name=upgrade_error,json=upgradeError,proto3" json:"upgrade_error,omitempty"` // why the last new version does not serve
+	CpuUs         uint64                 `protobuf:"varint,17,opt,name=cpu_us,json=cpuUs,proto3" json:"cpu_us,omitempty"`                     // processor time used: by fuel for guests, by the system's count for programs
+	CpuKnown      bool                   `protobuf:"varint,18,opt,name=cpu_known,json=cpuKnown,proto3" json:"cpu_known,omitempty"`            // false: its carrier does not meter it, and cpu_us says nothing
+	DebtUs        uint64                 `protobuf:"varint,19,opt,name=debt_us,json=debtUs,proto3" json:"debt_us,omitempty"`                  // what it is over its soft budget now
+	Late          uint64                 `protobuf:"varint,20,opt,name=late,proto3" json:"late,omitempty"`                                    // batches that waited because of debt
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -725,6 +729,34 @@ func (x *ModuleLoad) GetUpgradeError() string {
 	return ""
 }
 
+func (x *ModuleLoad) GetCpuUs() uint64 {
+	if x != nil {
+		return x.CpuUs
+	}
+	return 0
+}
+
+func (x *ModuleLoad) GetCpuKnown() bool {
+	if x != nil {
+		return x.CpuKnown
+	}
+	return false
+}
+
+func (x *ModuleLoad) GetDebtUs() uint64 {
+	if x != nil {
+		return x.DebtUs
+	}
+	return 0
+}
+
+func (x *ModuleLoad) GetLate() uint64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
 type DrainRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	WithinS       float64                `protobuf:"fixed64,1,opt,name=within_s,json=withinS,proto3" json:"within_s,omitempty"` // 0: 30 s
@@ -848,7 +880,7 @@ const file_sdk_client_nethostv1_modules_proto_rawDesc = "" +
 	"TopRequest\"Z\n" +
 	"\vTopResponse\x12\x19\n" +
 	"\buptime_s\x18\x01 \x01(\x01R\auptimeS\x120\n" +
-	"\amodules\x18\x02 \x03(\v2\x16.nethost.v1.ModuleLoadR\amodules\"\xb3\x03\n" +
+	"\amodules\x18\x02 \x03(\v2\x16.nethost.v1.ModuleLoadR\amodules\"\x94\x04\n" +
 	"\n" +
 	"ModuleLoad\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -868,7 +900,11 @@ const file_sdk_client_nethostv1_modules_proto_rawDesc = "" +
 	"\tfinishing\x18\r \x01(\rR\tfinishing\x12\x18\n" +
 	"\awaiting\x18\x0e \x01(\tR\awaiting\x12\x16\n" +
 	"\x06widens\x18\x0f \x03(\tR\x06widens\x12#\n" +
-	"\rupgrade_error\x18\x10 \x01(\tR\fupgradeError\")\n" +
+	"\rupgrade_error\x18\x10 \x01(\tR\fupgradeError\x12\x15\n" +
+	"\x06cpu_us\x18\x11 \x01(\x04R\x05cpuUs\x12\x1b\n" +
+	"\tcpu_known\x18\x12 \x01(\bR\bcpuKnown\x12\x17\n" +
+	"\adebt_us\x18\x13 \x01(\x04R\x06debtUs\x12\x12\n" +
+	"\x04late\x18\x14 \x01(\x04R\x04late\")\n" +
 	"\fDrainRequest\x12\x19\n" +
 	"\bwithin_s\x18\x01 \x01(\x01R\awithinS\"!\n" +
 	"\rDrainResponse\x12\x10\n" +
