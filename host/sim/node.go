@@ -8,6 +8,7 @@ import (
 	"nethost/host/identity"
 	"nethost/host/kernel"
 	"nethost/host/wire"
+	"nethost/registry"
 	"nethost/sdk"
 	"nethost/sdk/abi"
 )
@@ -44,10 +45,14 @@ type Node struct {
 	inbox   []wire.Train // what came since the node last read
 	trace   []string
 	hops    []kernel.Hop // answers to trace questions
+	table   *registry.Table
+	told    []string // what modules heard of peers
 }
 
 // moduleRun is a module with its mailbox, run inline.
 type moduleRun struct {
+	mod   sdk.Module
+	gone  bool // its ids left the manifest
 	inst  *Instance
 	w     abi.Writer // events
 	queue []sdk.Event
@@ -73,9 +78,9 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
-	n.k, n.armed, n.apps, n.mods = k, 1<<62, map[uint64]*App{}, nil
+	n.k, n.armed, n.apps, n.mods, n.table = k, 1<<62, map[uint64]*App{}, nil, table
 	for slot, m := range n.cfg.Modules {
-		r := &moduleRun{inst: NewInstance(m)}
+		r := &moduleRun{mod: m, inst: NewInstance(m)}
 		n.mods = append(n.mods, r)
 		start := sdk.Start{Reason: sdk.StartFresh, Self: n.ID()}
 		r.queue = append(r.queue, sdk.Event{Kind: sdk.EvStart, Payload: sdk.AppendStart(nil, start)})
@@ -152,9 +157,10 @@ func (n *Node) SetModules(mods []sdk.Module) {
 	n.cfg.Modules = mods
 	table, _ := tableOf(mods)
 	for _, m := range mods {
-		r := &moduleRun{inst: NewInstance(m)}
+		r := &moduleRun{mod: m, inst: NewInstance(m)}
 		n.mods = append(n.mods, r)
 	}
+	n.table = table
 	n.step(kernel.Input{Kind: kernel.InTable, Table: table})
 	for slot := range mods {
 		n.step(kernel.Input{Kind: kernel.InModuleUp, Slot: slot})
@@ -209,6 +215,7 @@ func (n *Node) perform() {
 	for _, d := range n.out.Deliveries {
 		ev := d.Event
 		ev.Payload = append([]byte(nil), ev.Payload...)
+		n.hear(&ev)
 		n.mods[d.Slot].queue = append(n.mods[d.Slot].queue, ev)
 	}
 	n.hops = append(n.hops, n.out.Hops...)

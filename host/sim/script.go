@@ -58,6 +58,10 @@ type Args struct {
 //	dropped A REASON          has A dropped anything for that reason?
 //	trace A B                 what each node on the way says of its next hop
 //	modules A m1,m2           replace the modules of a running node
+//	add A MODULE | upgrade A MODULE    one more; one takes over from the one that has its id
+//	quarantine A ID           the module dies for good: its ids leave the manifest
+//	manifest A [B]            what A offers now; what it has of B
+//	told A                    what A's modules heard of peers since it was last asked
 //
 // The impairments are those of impair.Config.SetKey: rate queue delay jitter loss
 // burst reorder reorder-delay duplicate mtu.
@@ -91,6 +95,8 @@ func (w *World) Exec(cmd string, a Args, modules func(name string) (sdk.Module, 
 		return w.execPair(cmd, n, m, a)
 	case "policy", "keys", "trace", "dropped":
 		return w.execRules(cmd, n, a)
+	case "add", "upgrade", "quarantine", "manifest", "told":
+		return n.execModules(cmd, a.word(1), modules)
 	case "held":
 		return n.Held(), nil
 	case "move":
